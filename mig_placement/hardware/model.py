@@ -163,3 +163,16 @@ class Ailment:
     gpu_uuid: str
     xid: int
     gi_id: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Event:
+    """What NVML told a waiter.
+
+    :ivar xid: the XID, or None for a change of the MIG configuration.
+    :ivar gi_id: the GPU instance that it concerns; None is the whole GPU.
+    """
+
+    gpu_uuid: str
+    xid: int | None = None
+    gi_id: int | None = None

@@ -1,0 +1,308 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Placement's API as far as we use it: typed, validated, no decisions."""
+
+import collections.abc
+import contextlib
+import re
+from typing import Any
+from typing import Protocol
+
+from keystoneauth1 import exceptions as ks
+
+from mig_placement import exception
+from mig_placement.placement import model
+from mig_placement.placement import plan
+
+# The first with re-parenting is 1.37; 1.26 allows reserved == total, 1.23
+# gives error codes. One pinned version: answers do not change under us.
+MICROVERSION = "1.39"
+
+_UUID = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+)
+_CONFLICT = 409
+_MAX_TEXT = 200
+
+
+class Response(Protocol):
+    """What of requests.Response is used."""
+
+    status_code: int
+    text: str
+
+    def json(self) -> Any: ...
+
+
+class Adapter(Protocol):
+    """keystoneauth1's Adapter, or openstacksdk's proxy, as we use it."""
+
+    def request(self, url: str, method: str, **kwargs: Any) -> Response: ...
+
+
+class ConflictError(Exception):
+    """Placement refused a write that was decided on an older state.
+
+    :ivar code: the error code, for example placement.concurrent_update.
+    """
+
+    def __init__(self, action: plan.Action, code: str) -> None:
+        self.action = action
+        self.code = code
+        super().__init__(f"{action}: {code}")
+
+
+class Client:
+    """A few calls of Placement's API.
+
+    Every method raises PlacementUnreachable, PlacementUnauthorized,
+    PlacementForbidden or PlacementBadAnswer as the case may be.
+    """
+
+    def __init__(self, adapter: Adapter) -> None:
+        self._adapter = adapter
+
+    def find_root(self, name: str) -> model.Provider:
+        """The compute root, without its traits.
+
+        :raises RootNotFound: nova-compute has not made it yet.
+        """
+        for provider in self._providers(name=name):
+            if provider.parent_uuid is None:
+                return provider
+        raise exception.RootNotFound(
+            f"there is no compute root provider {name} yet",
+            where="Placement",
+            mend="start nova-compute, or set [agent] hypervisor_hostname to"
+            " the name that 'openstack hypervisor list' shows",
+        )
+
+    def tree(self, root_uuid: str) -> tuple[model.Provider, ...]:
+        """All providers under a root, without inventories and traits."""
+        return self._providers(in_tree=root_uuid)
+
+    def _providers(self, **query: str) -> tuple[model.Provider, ...]:
+        answer = self._get("/resource_providers", params=query)
+        with _validated("/resource_providers"):
+            return tuple(
+                _provider(item) for item in _list(answer["resource_providers"])
+            )
+
+    def traits(self, uuid: str) -> frozenset[str]:
+        url = f"/resource_providers/{uuid}/traits"
+        answer = self._get(url)
+        with _validated(url):
+            return frozenset(_string(t) for t in _list(answer["traits"]))
+
+    def inventories(self, uuid: str) -> dict[str, model.Inventory]:
+        url = f"/resource_providers/{uuid}/inventories"
+        answer = self._get(url)
+        with _validated(url):
+            return {
+                _string(name): _inventory(item)
+                for name, item in answer["inventories"].items()
+            }
+
+    def usages(self, uuid: str) -> dict[str, int]:
+        url = f"/resource_providers/{uuid}/usages"
+        answer = self._get(url)
+        with _validated(url):
+            return {
+                _string(name): _integer(count)
+                for name, count in answer["usages"].items()
+            }
+
+    def known_traits(
+        self, traits: collections.abc.Iterable[str]
+    ) -> frozenset[str]:
+        """Those of the traits that exist."""
+        query = {"name": f"in:{','.join(sorted(traits))}"}
+        answer = self._get("/traits", params=query)
+        with _validated("/traits"):
+            return frozenset(_string(t) for t in _list(answer["traits"]))
+
+    def do(self, action: plan.Action) -> int:
+        """Write; the provider's new generation, 0 where there is none.
+
+        :raises ConflictError: the state it was decided on is gone.
+        """
+        request = action.request()
+        arguments = {} if request.body is None else {"json": request.body}
+        response = self._send(request.url, request.method, **arguments)
+        if response.status_code in {400, 404, _CONFLICT}:
+            raise ConflictError(action, _error_code(response))
+        _check(response, request.url)
+        if request.body is None:
+            return 0
+        with _validated(request.url):
+            return _generation(response.json())
+
+    def _get(self, url: str, **kwargs: Any) -> Any:
+        response = self._send(url, "GET", **kwargs)
+        _check(response, url)
+        with _validated(url):
+            answer = response.json()
+            if not isinstance(answer, dict):
+                raise TypeError("not an object")
+            return answer
+
+    def _send(self, url: str, method: str, **kwargs: Any) -> Response:
+        with translated():
+            return self._adapter.request(
+                url,
+                method,
+                microversion=MICROVERSION,
+                raise_exc=False,
+                headers={"Accept": "application/json"},
+                **kwargs,
+            )
+
+
+@contextlib.contextmanager
+def translated() -> collections.abc.Iterator[None]:
+    """Raise our exceptions in place of keystoneauth's."""
+    try:
+        yield
+    except ks.Unauthorized as error:
+        raise _unauthorized() from error
+    except ks.Forbidden as error:
+        raise _forbidden("Keystone") from error
+    except (ks.EndpointNotFound, ks.EmptyCatalog) as error:
+        raise exception.PlacementUnreachable(
+            "the service catalog has no endpoint for Placement",
+            where="[placement]",
+            mend="set region_name, valid_interfaces or endpoint_override",
+        ) from error
+    except (ks.MissingRequiredOptions, ks.MissingAuthPlugin) as error:
+        raise exception.ConfigError(
+            "the credentials for Placement are not complete"
+            f" ({_short(error)})",
+            where="[placement]",
+            mend="copy nova.conf's [placement] section",
+        ) from error
+    except ks.ClientException as error:
+        raise exception.PlacementUnreachable(
+            f"no usable answer ({_short(error)})",
+            where="Placement or Keystone",
+            mend="see whether both answer from this host",
+        ) from error
+
+
+def _short(error: object) -> str:
+    return " ".join(str(error).split())[:_MAX_TEXT]
+
+
+def _unauthorized() -> exception.PlacementUnauthorized:
+    return exception.PlacementUnauthorized(
+        "the credentials are refused (401)",
+        where="[placement]",
+        mend="compare username, password, project_name and auth_url with"
+        " nova.conf's [placement]",
+    )
+
+
+def _forbidden(where: str) -> exception.PlacementForbidden:
+    return exception.PlacementForbidden(
+        "the user's role may not do this (403)",
+        where=where,
+        mend="give the user the service role in the service project",
+    )
+
+
+def _check(response: Response, url: str) -> None:
+    status = response.status_code
+    if status == 401:
+        raise _unauthorized()
+    if status == 403:
+        raise _forbidden(f"Placement {url}")
+    if status >= 500 or status == 429:
+        raise exception.PlacementUnreachable(
+            f"answers with HTTP status {status}",
+            where=f"Placement {url}",
+            mend="look at Placement's log and at what stands before it",
+        )
+    if not 200 <= status < 300:
+        raise exception.PlacementBadAnswer(
+            f"unexpected HTTP status {status}",
+            where=f"Placement {url}",
+            mend="see whether [placement] leads to Placement",
+        )
+
+
+@contextlib.contextmanager
+def _validated(url: str) -> collections.abc.Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise exception.PlacementBadAnswer(
+            f"the answer is not one of Placement's API ({_short(error)})",
+            where=f"Placement {url}",
+            mend="see whether [placement] leads to Placement, and not to a"
+            " load balancer's error page",
+        ) from error
+
+
+def _error_code(response: Response) -> str:
+    with contextlib.suppress(ValueError, LookupError, TypeError):
+        return str(response.json()["errors"][0]["code"])
+    return f"HTTP {response.status_code}"
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError("not a list")
+    return value
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= 255:
+        raise TypeError("not a name")
+    return value
+
+
+def _integer(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError("not a count")
+    return value
+
+
+def _uuid(value: object) -> str:
+    if not isinstance(value, str) or not _UUID.fullmatch(value):
+        raise TypeError("not a uuid")
+    return value
+
+
+def _generation(answer: Any) -> int:
+    if "resource_provider_generation" in answer:
+        return _integer(answer["resource_provider_generation"])
+    return _integer(answer["generation"])
+
+
+def _provider(item: Any) -> model.Provider:
+    parent = item["parent_provider_uuid"]
+    return model.Provider(
+        uuid=_uuid(item["uuid"]),
+        name=_string(item["name"]),
+        generation=_integer(item["generation"]),
+        parent_uuid=None if parent is None else _uuid(parent),
+    )
+
+
+def _inventory(item: Any) -> model.Inventory:
+    return model.Inventory(
+        total=_integer(item["total"]),
+        reserved=_integer(item["reserved"]),
+        min_unit=_integer(item["min_unit"]),
+        max_unit=_integer(item["max_unit"]),
+        step_size=_integer(item["step_size"]),
+        allocation_ratio=float(item["allocation_ratio"]),
+    )

@@ -1,0 +1,201 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""What Placement should say, decided from the picture of the node alone."""
+
+import collections.abc
+import dataclasses
+import enum
+
+from mig_placement.geometry import verdict as verdicts
+from mig_placement.hardware import model as hardware
+from mig_placement.placement import model
+from mig_placement.placement import names
+
+
+class Scope(enum.StrEnum):
+    """How far a mismatch of one GPU closes the gate."""
+
+    NODE = "node"
+    GPU = "gpu"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rules:
+    """The operator's choices that shape what is reported.
+
+    :ivar classes: resource class by profile, where not the derived one.
+    :ivar traits: extra traits for every GPU provider.
+    """
+
+    scope: Scope = Scope.NODE
+    classes: collections.abc.Mapping[str, str] = dataclasses.field(
+        default_factory=dict
+    )
+    traits: frozenset[str] = frozenset()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Picture:
+    """The node and the verdict on it at one moment.
+
+    :ivar node: None where it could not be observed; the verdict then has
+        a finding for the node.
+    :ivar label: the layout's label, where a layout is known.
+    """
+
+    verdict: verdicts.Verdict
+    node: hardware.Node | None = None
+    label: str | None = None
+
+    def gpu_verdict(self, gpu: hardware.Gpu) -> verdicts.GpuVerdict | None:
+        return next(
+            (each for each in self.verdict.gpus if each.index == gpu.index),
+            None,
+        )
+
+
+def blocking(
+    gpu: hardware.Gpu | None, picture: Picture, scope: Scope
+) -> tuple[verdicts.Finding, ...]:
+    """Why a GPU is closed; empty where it is open.
+
+    :param gpu: None is a GPU that Placement knows and the node has not.
+    """
+    own = _own_findings(gpu, picture)
+    if picture.verdict.findings or own:
+        return (*picture.verdict.findings, *own)
+    if scope is Scope.NODE and not picture.verdict.matches:
+        return (_OTHER_GPU,)
+    return ()
+
+
+_OTHER_GPU = verdicts.Finding(
+    verdicts.Reason.OTHER_GPU, "another GPU of the node is not as declared"
+)
+_GONE = verdicts.Finding(
+    verdicts.Reason.GPU_LOST, "Placement knows the GPU, the node has none"
+)
+_UNDECLARED = verdicts.Finding(
+    verdicts.Reason.UNDECLARED, "the layout does not name it"
+)
+_NOT_JUDGED = verdicts.Finding(
+    verdicts.Reason.STARTING, "not observed and compared yet"
+)
+
+
+def _own_findings(
+    gpu: hardware.Gpu | None, picture: Picture
+) -> tuple[verdicts.Finding, ...]:
+    if gpu is None:
+        return () if picture.node is None else (_GONE,)
+    judged = picture.gpu_verdict(gpu)
+    if judged is None:
+        return () if picture.verdict.findings else (_NOT_JUDGED,)
+    if not judged.declared and not judged.findings:
+        return (_UNDECLARED,)
+    return judged.findings
+
+
+def desired(tree: model.Tree, picture: Picture, rules: Rules) -> model.Desired:
+    """What the tree should be; pure.
+
+    Every GPU that can do MIG has a provider. A provider of ours without
+    its GPU stays, closed: Nova may have it cached, and deleting it breaks
+    the host.
+    """
+    gpus = _gpus_by_provider(tree.root.name, picture.node)
+    known = {provider.name: provider for provider in tree.gpus}
+    providers = tuple(
+        _provider(name, gpus.get(name), known.get(name), picture, rules)
+        for name in sorted({*gpus, *known})
+    )
+    return model.Desired(
+        root_ready=any(names.READY in each.traits for each in providers),
+        gpus=providers,
+    )
+
+
+def _gpus_by_provider(
+    root_name: str, node: hardware.Node | None
+) -> dict[str, hardware.Gpu]:
+    return {
+        names.provider_name(root_name, gpu.pci_address): gpu
+        for gpu in (node.gpus if node else ())
+        if gpu.mig_capable and gpu.pci_address
+    }
+
+
+def _provider(
+    name: str,
+    gpu: hardware.Gpu | None,
+    current: model.Provider | None,
+    picture: Picture,
+    rules: Rules,
+) -> model.DesiredProvider:
+    current = current or model.Provider(uuid="", name=name, generation=0)
+    findings = blocking(gpu, picture, rules.scope)
+    inventories, waiting = _inventories(gpu, current, picture, rules)
+    if findings:
+        inventories = {k: v.closed() for k, v in inventories.items()}
+    kept = {t for t in current.traits if not names.is_ours(t)}
+    return model.DesiredProvider(
+        name=name,
+        inventories=inventories,
+        traits=frozenset(kept)
+        | _describing(gpu, current, picture)
+        | _gate_traits(findings)
+        | rules.traits,
+        waiting=waiting,
+    )
+
+
+def _inventories(
+    gpu: hardware.Gpu | None,
+    current: model.Provider,
+    picture: Picture,
+    rules: Rules,
+) -> tuple[dict[str, model.Inventory], frozenset[str]]:
+    """Inventories of an open provider, and the classes that only wait."""
+    judged = picture.gpu_verdict(gpu) if gpu and not gpu.fault else None
+    if judged is None:
+        # Nothing is known of what exists now: keep the classes, closed.
+        return {k: v.closed() for k, v in current.inventories.items()}, (
+            frozenset()
+        )
+    offered = {
+        names.class_name(profile, rules.classes): model.Inventory(
+            total=count, max_unit=count
+        )
+        for profile, count in judged.units
+        if count
+    }
+    waiting = {
+        name: inventory.closed()
+        for name, inventory in current.inventories.items()
+        if name not in offered and current.used.get(name)
+    }
+    return {**offered, **waiting}, frozenset(waiting)
+
+
+def _describing(
+    gpu: hardware.Gpu | None, current: model.Provider, picture: Picture
+) -> frozenset[str]:
+    if gpu is None or gpu.fault or picture.node is None:
+        return frozenset(t for t in current.traits if names.is_describing(t))
+    return names.describing(gpu, picture.node.driver_version, picture.label)
+
+
+def _gate_traits(
+    findings: collections.abc.Iterable[verdicts.Finding],
+) -> frozenset[str]:
+    reasons = {names.blocked(finding.reason) for finding in findings}
+    return frozenset({names.OWNER} | (reasons or {names.READY}))

@@ -1,0 +1,220 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""The names that things of ours have in Placement."""
+
+import collections.abc
+import functools
+import re
+import uuid
+
+import os_traits
+
+from mig_placement import exception
+from mig_placement.hardware import model
+
+OWNER = "CUSTOM_OWNER_MIG_PLACEMENT"
+READY = "CUSTOM_MIG_READY"
+NODE_READY = "CUSTOM_MIG_NODE_READY"
+BLOCKED = "CUSTOM_MIG_BLOCKED_"
+PROFILE = "CUSTOM_MIG_PROFILE_"
+PRODUCT = "CUSTOM_MIG_PRODUCT_"
+ARCHITECTURE = "CUSTOM_MIG_ARCH_"
+DRIVER = "CUSTOM_MIG_DRIVER_"
+LAYOUT = "CUSTOM_MIG_LAYOUT_"
+COMPUTE_CAPABILITY = "CUSTOM_MIG_CUDA_COMPUTE_CAPABILITY_"
+_STANDARD_COMPUTE_CAPABILITY = "HW_GPU_CUDA_COMPUTE_CAPABILITY_"
+
+# A trait of ours that is not wanted any more is known by these; every
+# other trait on our providers is somebody else's and stays.
+_OURS = (
+    BLOCKED,
+    PROFILE,
+    PRODUCT,
+    ARCHITECTURE,
+    DRIVER,
+    LAYOUT,
+    COMPUTE_CAPABILITY,
+    _STANDARD_COMPUTE_CAPABILITY,
+)
+_DESCRIBING = _OURS[1:]
+
+_CUSTOM = re.compile(r"CUSTOM_[A-Z0-9_]+")
+_PROFILE = re.compile(r"[0-9a-z.]+([+-][a-z.]+)?")
+_MAX_NAME = 255
+_MAX_PROVIDER_NAME = 200
+
+
+def is_custom(name: str) -> bool:
+    """Whether Placement takes the name for a custom class or trait."""
+    return len(name) <= _MAX_NAME and bool(_CUSTOM.fullmatch(name))
+
+
+def _symbol(text: str) -> str:
+    return re.sub(r"[^A-Z0-9]+", "_", text.upper()).strip("_")
+
+
+def profile_symbol(profile: str) -> str:
+    """The part of a class or trait name that stands for a profile.
+
+    ``-me`` becomes ``_NO_ME``: without the word it would be ``+me``.
+    """
+    return _symbol(profile.replace("-", "_no_"))
+
+
+def class_name(
+    profile: str, overrides: collections.abc.Mapping[str, str]
+) -> str:
+    """The resource class of a profile."""
+    return overrides.get(profile) or f"CUSTOM_MIG_{profile_symbol(profile)}"
+
+
+def class_names(
+    profiles: collections.abc.Iterable[str],
+    overrides: collections.abc.Mapping[str, str],
+) -> dict[str, str]:
+    """Resource class by profile.
+
+    :raises ConfigError: two profiles would share a class.
+    """
+    classes: dict[str, str] = {}
+    owners: dict[str, str] = {}
+    for profile in sorted(set(profiles)):
+        name = class_name(profile, overrides)
+        other = owners.setdefault(name, profile)
+        if other != profile:
+            raise exception.ConfigError(
+                f"profiles {other} and {profile} share the class {name}",
+                where="[mapping] resource_classes",
+                mend="give one of them a class of its own",
+            )
+        classes[profile] = name
+    return classes
+
+
+def check_overrides(overrides: collections.abc.Mapping[str, str]) -> None:
+    """Refuse class overrides that Placement or the promise cannot bear.
+
+    :raises ConfigError: a name is no profile or no custom class.
+    """
+    for profile, name in overrides.items():
+        if not _PROFILE.fullmatch(profile):
+            raise exception.ConfigError(
+                f"{profile!r} is no MIG profile",
+                where="[mapping] resource_classes",
+                mend="write it as in '1g.5gb:CUSTOM_SMALL'",
+            )
+        if not is_custom(name):
+            raise exception.ConfigError(
+                f"{name!r} for {profile} is no custom resource class",
+                where="[mapping] resource_classes",
+                mend="use CUSTOM_ and then A-Z, 0-9 and _",
+            )
+
+
+def check_extra_traits(traits: collections.abc.Iterable[str]) -> None:
+    """Refuse extra traits that are no traits or would speak for the gate.
+
+    :raises ConfigError: a name is neither custom nor standard, or ours.
+    """
+    for name in traits:
+        if not is_custom(name) and name not in os_traits.get_traits():
+            raise exception.ConfigError(
+                f"{name!r} is neither a custom nor a standard trait",
+                where="[mapping] traits",
+                mend="use CUSTOM_ and then A-Z, 0-9 and _",
+            )
+        if is_ours(name) or name == NODE_READY or _is_reserved(name):
+            raise exception.ConfigError(
+                f"{name} is set by mig_placement or Nova itself",
+                where="[mapping] traits",
+                mend="take it out",
+            )
+
+
+def _is_reserved(name: str) -> bool:
+    # Nova deletes or filters providers that carry these.
+    return name in {"COMPUTE_MANAGED_PCI_DEVICE", "OWNER_NOVA"}
+
+
+def is_ours(trait: str) -> bool:
+    """Whether a trait on a GPU provider is for us to set and to remove."""
+    return trait in {OWNER, READY} or trait.startswith(_OURS)
+
+
+def is_describing(trait: str) -> bool:
+    """Whether a trait of ours tells of the GPU, not of the gate."""
+    return trait.startswith(_DESCRIBING)
+
+
+def blocked(reason: str) -> str:
+    return f"{BLOCKED}{_symbol(reason)}"
+
+
+def describing(
+    gpu: model.Gpu, driver_version: str, label: str | None
+) -> frozenset[str]:
+    """Traits that tell what the GPU is and what lies on it."""
+    named = {
+        PRODUCT: gpu.product,
+        ARCHITECTURE: gpu.architecture,
+        DRIVER: driver_version.split(".")[0],
+        LAYOUT: label or "",
+    }
+    traits = {
+        f"{prefix}{_symbol(text)}"[:_MAX_NAME]
+        for prefix, text in named.items()
+        if _symbol(text)
+    }
+    profiles = {instance.profile for instance in gpu.instances}
+    traits.update(f"{PROFILE}{profile_symbol(name)}" for name in profiles)
+    if gpu.compute_capability:
+        traits.add(_compute_capability(*gpu.compute_capability))
+    return frozenset(traits)
+
+
+@functools.cache
+def _compute_capability(major: int, minor: int) -> str:
+    standard = f"{_STANDARD_COMPUTE_CAPABILITY}V{major}_{minor}"
+    if standard in os_traits.get_traits(_STANDARD_COMPUTE_CAPABILITY):
+        return standard
+    return f"{COMPUTE_CAPABILITY}V{major}_{minor}"
+
+
+def provider_name(root_name: str, pci_address: str) -> str:
+    """The name of a GPU's provider; unlike any that Nova makes.
+
+    :raises ConfigError: it would be longer than Placement takes.
+    """
+    name = f"{root_name}_mig_{re.sub('[:.]', '_', pci_address)}"
+    if len(name) > _MAX_PROVIDER_NAME:
+        raise exception.ConfigError(
+            f"the provider name {name} is over {_MAX_PROVIDER_NAME} long",
+            where="[agent] hypervisor_hostname",
+            mend="use a shorter host name",
+        )
+    return name
+
+
+def is_gpu_provider(name: str, root_name: str) -> bool:
+    """Whether a provider's name is one that provider_name makes."""
+    prefix = f"{root_name}_mig_"
+    return name.startswith(prefix) and bool(
+        re.fullmatch(
+            r"[0-9a-f]{4,8}_[0-9a-f]{2}_[0-9a-f]{2}_[0-7]",
+            name.removeprefix(prefix),
+        )
+    )
+
+
+def provider_uuid(root_uuid: str, name: str) -> str:
+    """The same for the same root and GPU, on every node and at any time."""
+    return str(uuid.uuid5(uuid.UUID(root_uuid), name))

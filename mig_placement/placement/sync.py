@@ -1,0 +1,215 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Brings Placement to what is desired, reading once and writing little."""
+
+import collections.abc
+import dataclasses
+import logging
+
+from mig_placement import exception
+from mig_placement.placement import client as placement_client
+from mig_placement.placement import model
+from mig_placement.placement import names
+from mig_placement.placement import plan
+
+LOG = logging.getLogger(__name__)
+
+Decide = collections.abc.Callable[[model.Tree], model.Desired]
+
+# Each round answers one 409. Allocations make a few; more is a quarrel
+# with another writer, for the next cycle to take up.
+_ROUNDS = 8
+_MAX_ACTIONS = 10_000
+_STALE = -1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a synchronisation left behind.
+
+    :ivar actions: the writes that were made, in their order; with a dry
+        run those that would be.
+    """
+
+    tree: model.Tree
+    desired: model.Desired
+    actions: tuple[plan.Action, ...]
+
+
+class Synchronizer:
+    """Keeps what was last read of the tree, to read no more than needed.
+
+    A provider is read again only when its generation is another than the
+    last one seen: every write raises it, an allocation too.
+    """
+
+    def __init__(
+        self, client: placement_client.Client, root_name: str
+    ) -> None:
+        self._client = client
+        self._root_name = root_name
+        self._tree: model.Tree | None = None
+        self._waiting: frozenset[str] = frozenset()
+
+    def sync(self, decide: Decide) -> Outcome:
+        """Read, decide, write until nothing is left to write.
+
+        :raises RootNotFound: the compute root is not there yet.
+        :raises PlacementConflict: others kept changing what was decided on.
+        :raises PlacementError: Placement did not do what was asked.
+        """
+        done: list[plan.Action] = []
+        for attempt in range(_ROUNDS):
+            try:
+                if attempt == 0 and self._tree is not None:
+                    # What closes does not wait for reading: the writes go
+                    # under the generations that were seen last.
+                    self._write(decide, plan.Stage.CLOSE, done)
+                self._read(decide)
+                desired = self._write(decide, plan.Stage.OPEN, done)
+            except placement_client.ConflictError as conflict:
+                self._reconsider(conflict)
+            else:
+                self._waiting = desired.waiting
+                assert self._tree is not None  # noqa: S101 (for mypy)
+                return Outcome(self._tree, desired, tuple(done))
+        raise exception.PlacementConflict(
+            f"{_ROUNDS} decisions in a row met newer states",
+            where="Placement",
+            mend="see who else writes to the providers of this node",
+        )
+
+    def dry_run(self, decide: Decide) -> Outcome:
+        """Read and decide; write nothing.
+
+        :raises PlacementError: as ``sync``.
+        """
+        self._read(decide)
+        assert self._tree is not None  # noqa: S101 (for mypy)
+        desired = decide(self._tree)
+        return Outcome(self._tree, desired, plan.plan(self._tree, desired))
+
+    def _write(
+        self, decide: Decide, last: plan.Stage, done: list[plan.Action]
+    ) -> model.Desired:
+        assert self._tree is not None  # noqa: S101 (for mypy)
+        desired = decide(self._tree)
+        for _ in range(_MAX_ACTIONS):
+            action = plan.next_action(self._tree, desired)
+            if action is None or action.stage > last:
+                break
+            LOG.info("Placement: %s", action)
+            generation = self._client.do(action)
+            self._tree = action.applied(self._tree, generation)
+            done.append(action)
+        return desired
+
+    def _reconsider(self, conflict: placement_client.ConflictError) -> None:
+        """Forget what the refused write was decided on."""
+        LOG.debug("Placement changed meanwhile: %s", conflict)
+        if conflict.code == "placement.duplicate_name":
+            raise exception.PlacementConflict(
+                f"the name is taken by a provider outside of this node's tree"
+                f" ({conflict.action})",
+                where="Placement",
+                mend="find it with 'openstack resource provider list --name'"
+                " and delete it if it is of no use",
+            ) from conflict
+        if self._tree is not None:
+            self._tree = _stale(self._tree)
+
+    def _read(self, decide: Decide) -> None:
+        known = self._tree or model.Tree(
+            root=self._client.find_root(self._root_name)
+        )
+        providers = self._client.tree(known.root.uuid)
+        if not providers and self._tree is not None:
+            # Nova deleted the root; a new one has a new uuid.
+            self._tree = None
+            return self._read(decide)
+        self._tree = self._with_trait_names(
+            self._merged(known, providers), decide
+        )
+        return None
+
+    def _merged(
+        self, known: model.Tree, providers: tuple[model.Provider, ...]
+    ) -> model.Tree:
+        root = next(
+            (each for each in providers if each.uuid == known.root.uuid), None
+        )
+        if root is None:
+            raise exception.RootNotFound(
+                f"the compute root provider {self._root_name} has gone",
+                where="Placement",
+                mend="start nova-compute, which makes it again",
+            )
+        gpus = tuple(
+            self._gpu(known.gpu(each.name), each)
+            for each in providers
+            if each.parent_uuid == root.uuid
+            and names.is_gpu_provider(each.name, self._root_name)
+        )
+        return dataclasses.replace(
+            known, root=self._root(known.root, root), gpus=gpus
+        )
+
+    def _root(
+        self, known: model.Provider, seen: model.Provider
+    ) -> model.Provider:
+        if self._tree is not None and known.generation == seen.generation:
+            return known
+        return dataclasses.replace(seen, traits=self._client.traits(seen.uuid))
+
+    def _gpu(
+        self, known: model.Provider | None, seen: model.Provider
+    ) -> model.Provider:
+        if (
+            known is None
+            or known.uuid != seen.uuid
+            or known.generation != seen.generation
+        ):
+            return dataclasses.replace(
+                seen,
+                inventories=self._client.inventories(seen.uuid),
+                traits=self._client.traits(seen.uuid),
+                used=self._client.usages(seen.uuid),
+            )
+        if seen.name in self._waiting:
+            # Deleting an allocation does not raise the generation.
+            used = self._client.usages(seen.uuid)
+            return dataclasses.replace(known, used=used)
+        return known
+
+    def _with_trait_names(
+        self, tree: model.Tree, decide: Decide
+    ) -> model.Tree:
+        on_providers = {t for gpu in tree.gpus for t in gpu.traits}
+        wanted = plan.needed_traits(decide(tree))
+        unknown = wanted - tree.trait_names - on_providers
+        if not unknown:
+            return tree
+        known = self._client.known_traits(unknown)
+        return dataclasses.replace(tree, trait_names=tree.trait_names | known)
+
+
+def _stale(tree: model.Tree) -> model.Tree:
+    """A tree of which everything is to be read again."""
+    return dataclasses.replace(
+        tree,
+        root=dataclasses.replace(tree.root, generation=_STALE),
+        gpus=tuple(
+            dataclasses.replace(gpu, generation=_STALE) for gpu in tree.gpus
+        ),
+        classes=frozenset(),
+        trait_names=frozenset(),
+    )

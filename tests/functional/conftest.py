@@ -1,0 +1,49 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Fixtures: real services, each test's own view of them, none mocked."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.functional import placement_app
+
+
+@pytest.fixture(scope="session")
+def placement_application() -> Iterator[placement_app.PlacementApp]:
+    """Placement's application in this process, for the whole run."""
+    app = placement_app.PlacementApp()
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def placement(
+    placement_application: placement_app.PlacementApp,
+) -> placement_app.InProcessPlacement:
+    """A clean Placement in this process."""
+    return placement_app.in_process(placement_application)
+
+
+@pytest.fixture(scope="session")
+def placement_server() -> Iterator[placement_app.TcpServer]:
+    """Placement in a process of its own, for the whole run."""
+    yield from placement_app.running_server()
+
+
+@pytest.fixture
+def placement_tcp(
+    placement_server: placement_app.TcpServer,
+) -> placement_app.TcpPlacement:
+    """A clean Placement over TCP, running."""
+    return placement_server.clean()

@@ -15,10 +15,8 @@
 import contextlib
 import dataclasses
 import io
-import json
 import re
 import sqlite3
-from collections import Counter
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -37,35 +35,11 @@ from keystoneauth1 import token_endpoint
 
 from mig_placement.demo import placement_server
 from tests.functional import cloud
+from tests.functional import exchanges
 
 MICROVERSION = "1.39"
 # Never resolved: requests hands this prefix to the application.
 IN_PROCESS_URL = "http://placement.test"
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-
-@dataclasses.dataclass(frozen=True)
-class Exchange:
-    """One request that was answered."""
-
-    method: str
-    path: str
-    query: str
-    body: bytes
-    status: int
-
-    @property
-    def route(self) -> str:
-        """The path with every uuid as ``{uuid}``."""
-        return _UUID.sub("{uuid}", self.path)
-
-    @property
-    def is_write(self) -> bool:
-        return self.method not in ("GET", "HEAD")
-
-    def json(self) -> Any:
-        """The request's body."""
-        return json.loads(self.body)
 
 
 @dataclasses.dataclass
@@ -76,7 +50,7 @@ class _Hook:
     times: int
 
 
-class Recorder:
+class Recorder(exchanges.ExchangeLog):
     """Notes every request on its way to the real application.
 
     It can also let the world move just before a request is answered, which
@@ -84,9 +58,9 @@ class Recorder:
     """
 
     def __init__(self, application: WSGIApplication) -> None:
+        super().__init__()
         self._application = application
         self._hooks: list[_Hook] = []
-        self.exchanges: list[Exchange] = []
 
     def __call__(
         self, environ: WSGIEnvironment, start_response: StartResponse
@@ -100,7 +74,9 @@ class Recorder:
         def noting(status: str, *args: Any) -> Any:
             query = environ.get("QUERY_STRING", "")
             code = int(status.split()[0])
-            self.exchanges.append(Exchange(method, path, query, body, code))
+            self.exchanges.append(
+                exchanges.Exchange(method, path, query, body, code)
+            )
             return start_response(status, *args)
 
         return self._application(environ, noting)
@@ -119,27 +95,8 @@ class Recorder:
         """
         self._hooks.append(_Hook(method, re.compile(path), action, times))
 
-    def matching(self, method: str = "", path: str = "") -> list[Exchange]:
-        """Those of a method and of paths in which `path` is found."""
-        return [
-            exchange
-            for exchange in self.exchanges
-            if method in ("", exchange.method)
-            and re.search(path, exchange.path)
-        ]
-
-    def count(self, method: str = "", path: str = "") -> int:
-        return len(self.matching(method, path))
-
-    def routes(self) -> Counter[tuple[str, str]]:
-        """How often each method and route was asked."""
-        return Counter((e.method, e.route) for e in self.exchanges)
-
-    def writes(self) -> list[Exchange]:
-        return [e for e in self.exchanges if e.is_write]
-
     def clear(self) -> None:
-        self.exchanges.clear()
+        super().clear()
         self._hooks.clear()
 
     def _run_hooks(self, method: str, path: str) -> None:

@@ -1,0 +1,140 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""The configuration: oslo.config groups, read into one frozen value."""
+
+import collections.abc
+import dataclasses
+import pathlib
+import socket
+
+from oslo_config import cfg
+
+from mig_placement import exception
+from mig_placement.conf import agent
+from mig_placement.conf import gate
+from mig_placement.conf import hardware
+from mig_placement.conf import health
+from mig_placement.conf import layout
+from mig_placement.conf import mapping
+
+PROJECT = "mig-placement"
+GROUPS = (agent, hardware, layout, mapping, gate, health)
+
+# Leaves room for "_mig_" and a PCI address within Placement's 200.
+_MAX_HOST = 180
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settings:
+    """The options of all groups but [placement], validated.
+
+    :ivar host: the compute service's host.
+    :ivar root_name: name of the compute root provider.
+    :ivar interval: seconds; so is boot_fence_timeout.
+    :ivar library: path of the NVML library, empty for the linker's choice.
+    :ivar simulate: state file of a simulated node, empty for real GPUs.
+    """
+
+    host: str
+    root_name: str
+    interval: float
+    run_dir: pathlib.Path
+    state_dir: pathlib.Path
+    library: str
+    simulate: str
+    layout_file: pathlib.Path
+    label: str
+    classes: collections.abc.Mapping[str, str]
+    traits: frozenset[str]
+    scope: str
+    boot_fence_timeout: float
+    ignored_xids: frozenset[int]
+
+
+def parse(
+    arguments: collections.abc.Sequence[str],
+    prog: str | None = None,
+    conf: cfg.ConfigOpts | None = None,
+) -> cfg.ConfigOpts:
+    """Read the configuration files.
+
+    :param arguments: --config-file and --config-dir options.
+    :param conf: with more options registered (oslo.log's) if need be.
+    :raises ConfigError: a file cannot be read or parsed.
+    """
+    conf = conf or cfg.ConfigOpts()
+    for module in GROUPS:
+        conf.register_opts(module.OPTS, group=module.GROUP)
+    try:
+        conf(list(arguments), project=PROJECT, prog=prog)
+    except cfg.Error as error:
+        raise exception.ConfigError(
+            _text(error), where="configuration", mend="correct the file"
+        ) from error
+    return conf
+
+
+def settings(conf: cfg.ConfigOpts) -> Settings:
+    """:raises ConfigError: an option's value cannot be used."""
+    try:
+        return Settings(
+            host=_host("host", conf.agent.host or socket.gethostname()),
+            root_name=root_name(conf),
+            interval=conf.agent.interval,
+            run_dir=_directory("run_dir", conf.agent.run_dir),
+            state_dir=_directory("state_dir", conf.agent.state_dir),
+            library=conf.hardware.nvml_library,
+            simulate=conf.hardware.simulate,
+            layout_file=pathlib.Path(conf.layout.file),
+            label=conf.layout.config,
+            classes=dict(conf.mapping.resource_classes),
+            traits=frozenset(conf.mapping.traits),
+            scope=conf.gate.scope,
+            boot_fence_timeout=conf.gate.boot_fence_timeout,
+            ignored_xids=frozenset(conf.health.ignored_xids),
+        )
+    except (cfg.Error, ValueError) as error:
+        raise exception.ConfigError(
+            _text(error), where="configuration", mend="correct the option"
+        ) from error
+
+
+def root_name(conf: cfg.ConfigOpts) -> str:
+    """:raises ConfigError: the name cannot be a provider's."""
+    return _host(
+        "hypervisor_hostname",
+        conf.agent.hypervisor_hostname or socket.getfqdn(),
+    )
+
+
+def _text(error: BaseException) -> str:
+    return str(error).rstrip(".")
+
+
+def _host(option: str, name: str) -> str:
+    if not name.isprintable() or " " in name or len(name) > _MAX_HOST:
+        raise exception.ConfigError(
+            f"{name[:40]!r} is no host name",
+            where=f"[agent] {option}",
+            mend=f"give a name of at most {_MAX_HOST} characters",
+        )
+    return name
+
+
+def _directory(option: str, path: str) -> pathlib.Path:
+    if not path.startswith("/"):
+        raise exception.ConfigError(
+            f"{path!r} is no absolute path",
+            where=f"[agent] {option}",
+            mend="give a path that starts with /",
+        )
+    return pathlib.Path(path)

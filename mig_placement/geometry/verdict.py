@@ -33,6 +33,7 @@ class Reason(enum.StrEnum):
     INSTANCE_UNHEALTHY = "INSTANCE_UNHEALTHY"
     COMPUTE_INSTANCE_MISSING = "COMPUTE_INSTANCE_MISSING"
     RESTORING = "RESTORING"
+    SHUTDOWN = "SHUTDOWN"
     # The GPU itself is as declared; with scope = node another one is not.
     OTHER_GPU = "OTHER_GPU"
     # The layout does not name this GPU: nothing of it is offered.

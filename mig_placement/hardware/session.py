@@ -44,14 +44,19 @@ def use_library(path: str) -> None:
 class Session:
     """NVML from init to shutdown; a held one blocks resets and SR-IOV work.
 
+    :param with_events: whether ``wait`` will be used.
     :raises HardwareError: NVML cannot be initialised.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, with_events: bool = False) -> None:
+        self._waiter: events.Waiter | None = None
         with errors.translated():
             pynvml.nvmlInit()
+            if with_events:
+                # Before the first observation, so that no change falls
+                # between the two.
+                self._waiter = events.Waiter()
         self._walk = observe.Walk()
-        self._waiter: events.Waiter | None = None
         self._closing = threading.Event()
         self._waiting = threading.Lock()
 
@@ -70,10 +75,8 @@ class Session:
         :raises HardwareError: events cannot be waited for.
         """
         with self._waiting, errors.translated("NVML events"):
-            if self._closing.is_set():
+            if self._closing.is_set() or self._waiter is None:
                 return ()
-            if self._waiter is None:
-                self._waiter = events.Waiter()
             return self._waiter.wait(timeout)
 
     def close(self) -> None:

@@ -1,0 +1,211 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""The loop: waits, looks, tells Placement, and never dies of an error."""
+
+import dataclasses
+import logging
+import random
+import signal
+import time
+
+from mig_placement import conf
+from mig_placement import cycle
+from mig_placement import exception
+from mig_placement import picture
+from mig_placement.geometry import verdict as verdicts
+from mig_placement.placement import desired
+from mig_placement.placement import sync
+from mig_placement.service import files
+from mig_placement.service import hold
+from mig_placement.service import marks
+from mig_placement.service import nvml
+from mig_placement.service import status
+from mig_placement.service import systemd
+from mig_placement.service import wake
+from mig_placement.service import watch
+
+LOG = logging.getLogger(__name__)
+
+_STOP = frozenset({signal.SIGTERM, signal.SIGINT})
+_FIRST_RETRY = 1.0
+
+
+@dataclasses.dataclass(slots=True)
+class _Retry:
+    """How long to wait after failures in a row (seconds)."""
+
+    most: float
+    failures: int = 0
+
+    def failed(self) -> None:
+        self.failures += 1
+
+    def succeeded(self) -> None:
+        self.failures = 0
+
+    def delay(self) -> float:
+        if not self.failures:
+            return self.most
+        grown = _FIRST_RETRY * 2.0 ** min(self.failures - 1, 20)
+        # Jitter: a thousand agents lost the same Placement just now.
+        return min(self.most, grown) * random.uniform(0.5, 1)  # noqa: S311
+
+
+class Agent:
+    """Keeps one node's part of Placement true until it is stopped."""
+
+    def __init__(
+        self,
+        settings: conf.Settings,
+        synchronizer: sync.Synchronizer,
+        waker: wake.Waker,
+    ) -> None:
+        self._settings = settings
+        self._waker = waker
+        self._nvml = nvml.Nvml(settings)
+        self._cycle = cycle.Cycle(settings, self._nvml, synchronizer)
+        self._watcher = watch.Watcher(
+            self._nvml,
+            (
+                settings.layout_file,
+                hold.path(settings.state_dir),
+                marks.path(settings.run_dir),
+            ),
+            waker.wake,
+        )
+        self._retry = _Retry(settings.interval)
+        self._started = time.monotonic()
+        self._ready = False
+        self._said = ""
+        self._status: object = None
+
+    def run(self) -> bool:
+        """Until a signal; whether it asks for a new start (SIGHUP)."""
+        self._watcher.start()
+        try:
+            return self._loop()
+        finally:
+            self._watcher.stop()
+            self._nvml.let_go()
+
+    def _loop(self) -> bool:
+        while True:
+            self._tick()
+            received = self._sleep(self._delay())
+            if received & _STOP:
+                self._say_goodbye()
+                return False
+            if signal.SIGHUP in received:
+                return True
+
+    def _tick(self) -> None:
+        try:
+            report = self._passed()
+        except Exception:
+            # Whatever it is, the next tick may do better; without a loop
+            # nobody closes the gate.
+            LOG.exception("unexpected error; the agent goes on")
+            self._retry.failed()
+            report = self._report(
+                picture.closed(verdicts.Reason.STARTING, "unexpected error"),
+                "unexpected error, see the log",
+            )
+        self._announce(report)
+        self._keep(report)
+
+    def _passed(self) -> status.Report:
+        seen = self._cycle.look(self._watcher.take())
+        try:
+            self._cycle.tell(seen)
+        except exception.RootNotFound as error:
+            # Nothing is offered on a node that Placement does not know.
+            self._retry.failed()
+            self._be_ready()
+            return self._report(seen, str(error))
+        except exception.MigPlacementError as error:
+            self._retry.failed()
+            return self._report(seen, str(error))
+        self._retry.succeeded()
+        self._be_ready()
+        return self._report(seen)
+
+    def _report(
+        self, seen: desired.Picture, trouble: str = ""
+    ) -> status.Report:
+        return status.Report(
+            seen, self._cycle.rules.scope, told=not trouble, trouble=trouble
+        )
+
+    def _announce(self, report: status.Report) -> None:
+        line = report.line()
+        if line == self._said:
+            return
+        self._said = line
+        level = logging.INFO if report.gate == "open" else logging.WARNING
+        LOG.log(level, "%s", line)
+        systemd.notify(f"STATUS={line}")
+
+    def _keep(self, report: status.Report) -> None:
+        self._status = status.describe(report, self._settings, self._status)
+        try:
+            files.write_json(status.path(self._settings.run_dir), self._status)
+        except exception.ConfigError as error:
+            LOG.error("%s", error)
+
+    def _be_ready(self) -> None:
+        if not self._ready:
+            self._ready = True
+            systemd.notify("READY=1")
+
+    def _delay(self) -> float:
+        if self._ready:
+            return self._retry.delay()
+        fence = self._started + self._settings.boot_fence_timeout
+        left = fence - time.monotonic()
+        if left <= 0:
+            LOG.warning(
+                "Placement did not answer within boot_fence_timeout; letting"
+                " nova-compute start"
+            )
+            self._be_ready()
+            return self._retry.delay()
+        return min(left, self._retry.delay())
+
+    def _sleep(self, seconds: float) -> frozenset[int]:
+        """Sleep, telling systemd's watchdog that the loop is alive."""
+        period = systemd.watchdog_period()
+        until = time.monotonic() + seconds
+        while True:
+            systemd.notify("WATCHDOG=1")
+            left = until - time.monotonic()
+            nap = min(left, period / 3) if period else left
+            began = time.monotonic()
+            received = self._waker.sleep(nap)
+            woken = time.monotonic() - began < nap
+            if received or woken or time.monotonic() >= until:
+                return received
+
+    def _say_goodbye(self) -> None:
+        systemd.notify("STOPPING=1")
+        if not systemd.host_is_stopping():
+            # A restart or an upgrade: what is true of the node stays true.
+            LOG.info("stopped; the gate stays as it is")
+            return
+        seen = picture.closed(
+            verdicts.Reason.SHUTDOWN, "the host is shutting down"
+        )
+        try:
+            self._cycle.tell(seen)
+        except exception.MigPlacementError as error:
+            LOG.error("the gate could not be closed: %s", error)
+        else:
+            LOG.info("stopped; the gate is closed, the host shuts down")

@@ -1,0 +1,114 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""mig-placement-agent, the service."""
+
+import importlib.metadata
+import logging
+import sys
+
+from oslo_config import cfg
+from oslo_log import log
+
+from mig_placement import agent
+from mig_placement import conf
+from mig_placement import cycle
+from mig_placement import exception
+from mig_placement import picture
+from mig_placement.geometry import verdict as verdicts
+from mig_placement.placement import connection
+from mig_placement.placement import desired
+from mig_placement.placement import sync
+from mig_placement.service import status
+from mig_placement.service import wake
+
+LOG = logging.getLogger(__name__)
+
+_PROG = "mig-placement-agent"
+
+
+def _parsed(arguments: list[str]) -> cfg.ConfigOpts:
+    options = cfg.ConfigOpts()
+    log.register_options(options)
+    return conf.parse(arguments, prog=_PROG, conf=options)
+
+
+def _built(options: cfg.ConfigOpts, waker: wake.Waker) -> agent.Agent:
+    """:raises ConfigError: something configured cannot be used."""
+    settings = conf.settings(options)
+    client = connection.connect(options)
+    synchronizer = sync.Synchronizer(client, settings.root_name)
+    return agent.Agent(settings, synchronizer, waker)
+
+
+def _close(options: cfg.ConfigOpts, error: exception.ConfigError) -> None:
+    """Close the gate of a node whose configuration is of no use.
+
+    With what of it is good; Placement may still hold what was true before
+    a reboot.
+    """
+    seen = picture.closed(verdicts.Reason.CONFIG_INVALID, str(error))
+    try:
+        client = connection.connect(options)
+        synchronizer = sync.Synchronizer(client, conf.root_name(options))
+        synchronizer.sync(
+            lambda tree: desired.desired(tree, seen, desired.Rules())
+        )
+    except exception.MigPlacementError as trouble:
+        LOG.error("the gate could not be closed: %s", trouble)
+
+
+def _serve(arguments: list[str]) -> None:
+    options = _parsed(arguments)
+    log.setup(options, "mig_placement")
+    waker = wake.Waker()
+    with waker.listening():
+        try:
+            settings = conf.settings(options)
+            cycle.rules(settings)
+        except exception.ConfigError as error:
+            _close(options, error)
+            raise
+        with status.AgentLock(settings.run_dir):
+            version = importlib.metadata.version("mig-placement")
+            LOG.info("%s %s on %s", _PROG, version, settings.root_name)
+            _run(arguments, options, waker)
+
+
+def _run(
+    arguments: list[str], options: cfg.ConfigOpts, waker: wake.Waker
+) -> None:
+    running = _built(options, waker)
+    while running.run():
+        try:
+            fresh = _parsed(arguments)
+            running = _built(fresh, waker)
+        except exception.ConfigError as error:
+            LOG.error("the configuration stays as it was: %s", error)
+            running = _built(options, waker)
+        else:
+            options = fresh
+            log.setup(options, "mig_placement")
+            LOG.info("configuration read again")
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        _serve(arguments)
+    except exception.MigPlacementError as error:
+        print(f"{_PROG}: {error}", file=sys.stderr)
+        return error.exit_status
+    return exception.EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

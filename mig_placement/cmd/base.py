@@ -1,0 +1,51 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""What all commands of the tool share: settings, errors, exit statuses."""
+
+import argparse
+import sys
+from typing import Any
+
+from mig_placement import conf
+from mig_placement import exception
+from mig_placement.hardware import model
+from mig_placement.hardware import session
+from mig_placement.service import nvml
+
+
+class Mixin:
+    """Turns our exceptions into one line and the right exit status."""
+
+    app: Any
+    exit_status = exception.EXIT_OK
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        try:
+            status: int = super().run(parsed_args)  # type: ignore[misc]
+        except exception.MigPlacementError as error:
+            print(f"mig-placement: {error}", file=sys.stderr)
+            return error.exit_status
+        return self.exit_status or status
+
+    def settings(self) -> conf.Settings:
+        """:raises ConfigError: the configuration cannot be used."""
+        return conf.settings(conf.parse(self.app.config_arguments()))
+
+
+def observe(settings: conf.Settings) -> model.Node:
+    """The node now, read-only.
+
+    :raises HardwareError: NVML gives no usable answer.
+    """
+    nvml.choose_library(settings)
+    with session.Session() as opened:
+        return opened.observe()

@@ -1,0 +1,122 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""check: is the layout possible, and does the node match it."""
+
+import argparse
+import collections
+import collections.abc
+import pathlib
+
+from cliff import lister
+
+from mig_placement import exception
+from mig_placement.cmd import base
+from mig_placement.cmd import discover
+from mig_placement.geometry import compare
+from mig_placement.geometry import layout
+from mig_placement.geometry import layout_file
+from mig_placement.geometry import verdict as verdicts
+from mig_placement.hardware import health
+from mig_placement.hardware import model
+from mig_placement.service import hold
+from mig_placement.service import marks
+
+_COLUMNS = ("GPU", "PCI address", "Declared", "Observed", "Verdict", "Why")
+
+
+class Check(base.Mixin, lister.Lister):
+    """Check the layout, and compare the node with it.
+
+    Exit status 0: the node matches; 3: it does not; 2: the layout cannot
+    be had. With --model the layout alone is checked.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument(
+            "file",
+            nargs="?",
+            help="layout file; default: [layout] file of the configuration",
+        )
+        parser.add_argument(
+            "--label", help="label under mig-configs; default: as the agent"
+        )
+        discover.add_model(parser)
+        return parser
+
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+        settings = self.settings()
+        path = pathlib.Path(parsed_args.file or settings.layout_file)
+        declared = layout_file.load(path)
+        only_layout = bool(parsed_args.model)
+        node = (
+            discover.hypothetical_node(parsed_args.model)
+            if only_layout
+            else base.observe(settings)
+        )
+        wanted = layout.resolve(
+            declared, settings.host, parsed_args.label or settings.label, node
+        )
+        if only_layout:
+            return _COLUMNS[:4], [_declared(gpu, wanted) for gpu in node.gpus]
+        ailments = health.ailments(marks.read(settings.run_dir))
+        verdict = compare.compare(node, wanted, ailments)
+        held = hold.read(settings.state_dir)
+        if held is not None or not verdict.matches:
+            self.exit_status = exception.EXIT_MISMATCH
+        return _COLUMNS, _rows(node, wanted, verdict, held)
+
+
+def _declared(gpu: model.Gpu, wanted: layout.NodeLayout) -> tuple[object, ...]:
+    asked = wanted.gpus.get(gpu.index)
+    if asked is None:
+        text = "nothing"
+    elif not asked.mig_enabled:
+        text = "MIG off"
+    else:
+        text = counted(each.profile for each in asked.instances)
+    observed = counted(each.profile for each in gpu.instances)
+    return gpu.index, gpu.pci_address, text, observed
+
+
+def counted(profiles: collections.abc.Iterable[str]) -> str:
+    """``3x 1g.5gb + 1x 4g.20gb``, or ``empty``."""
+    counts = collections.Counter(profiles)
+    return " + ".join(f"{n}x {name}" for name, n in counts.items()) or "empty"
+
+
+def _rows(
+    node: model.Node,
+    wanted: layout.NodeLayout,
+    verdict: verdicts.Verdict,
+    held: hold.Hold | None,
+) -> list[tuple[object, ...]]:
+    judged = {gpu.index: gpu for gpu in verdict.gpus}
+    rows: list[tuple[object, ...]] = [
+        (*_declared(gpu, wanted), *_judgement(judged[gpu.index]))
+        for gpu in node.gpus
+    ]
+    rows += [
+        ("node", "", "", "", "mismatch", str(f)) for f in verdict.findings
+    ]
+    if held is not None:
+        rows.append(("node", "", "", "", "held", f"HOLD: {held}"))
+    return rows
+
+
+def _judgement(judged: verdicts.GpuVerdict) -> tuple[str, str]:
+    why = "; ".join(str(finding) for finding in judged.findings)
+    if not judged.declared:
+        return "undeclared", why
+    return "match" if judged.matches else "mismatch", why

@@ -1,0 +1,154 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""profiles and discover: what the GPUs can have, and what they have."""
+
+import argparse
+import collections.abc
+
+from cliff import lister
+
+from mig_placement import exception
+from mig_placement.cmd import base
+from mig_placement.hardware import model
+from mig_placement.placement import names
+from mig_placement.simulator import hypothetical
+
+_Rows = collections.abc.Iterator[tuple[object, ...]]
+_Table = tuple[tuple[str, ...], _Rows]
+
+
+class Profiles(base.Mixin, lister.Lister):
+    """Show the GPU instance profiles and placements of each GPU."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        add_model(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> _Table:
+        settings = self.settings()
+        node = (
+            hypothetical_node(parsed_args.model)
+            if parsed_args.model
+            else base.observe(settings)
+        )
+        columns = (
+            "GPU",
+            "Product",
+            "Profile",
+            "ID",
+            "Resource class",
+            "Compute slices",
+            "Memory MiB",
+            "SMs",
+            "Most",
+            "Placements",
+        )
+        return columns, _profiles(node, settings.classes)
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        metavar="MODEL[:COUNT]",
+        help="GPUs of a model instead of the node's, for example A100-40GB:2",
+    )
+
+
+def hypothetical_node(text: str) -> model.Node:
+    """A node of GPUs that nobody has to own, with MIG on and empty.
+
+    :raises ConfigError: the model is not known.
+    """
+    name, _, count = text.partition(":")
+    if count and not (count.isdigit() and 0 < int(count) <= 64):
+        raise exception.ConfigError(
+            f"{count!r} is no number of GPUs",
+            where=f"--model {text}",
+            mend="give 1 to 64, as in A100-40GB:2",
+        )
+    models = hypothetical.models()
+    if name not in models:
+        raise exception.ConfigError(
+            f"no GPU model {name!r} is known",
+            where=f"--model {text}",
+            mend=f"use one of {', '.join(sorted(models))}",
+        )
+    return hypothetical.node(name, int(count or 1))
+
+
+def _profiles(
+    node: model.Node, classes: collections.abc.Mapping[str, str]
+) -> _Rows:
+    for gpu in node.gpus:
+        for profile in gpu.profiles:
+            yield (
+                gpu.index,
+                gpu.product,
+                profile.name,
+                profile.profile_id,
+                names.class_name(profile.name, classes),
+                profile.slices,
+                profile.memory_mib,
+                profile.multiprocessors,
+                profile.max_instances,
+                " ".join(str(each) for each in profile.placements),
+            )
+
+
+class Discover(base.Mixin, lister.Lister):
+    """Show GPUs, their MIG mode and the instances that exist."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> _Table:
+        columns = (
+            "GPU",
+            "PCI address",
+            "Product",
+            "MIG mode",
+            "GI",
+            "Profile",
+            "Placement",
+            "Compute instances",
+            "UUID",
+        )
+        return columns, _instances(base.observe(self.settings()))
+
+
+def mode(gpu: model.Gpu) -> str:
+    """The MIG mode in a word or two."""
+    if gpu.fault:
+        return f"unknown: {gpu.fault}"
+    if not gpu.mig_capable:
+        return "not capable"
+    current = "on" if gpu.mig_mode else "off"
+    if gpu.mig_mode == gpu.mig_pending:
+        return current
+    return f"{current}, {'on' if gpu.mig_pending else 'off'} pending"
+
+
+def _instances(node: model.Node) -> _Rows:
+    for gpu in node.gpus:
+        first = (gpu.index, gpu.pci_address, gpu.product, mode(gpu))
+        if not gpu.instances:
+            yield (*first, "", "", "", "", gpu.uuid)
+        for instance in gpu.instances:
+            yield (
+                *first,
+                instance.gi_id,
+                instance.profile,
+                str(instance.placement),
+                " ".join(
+                    f"{ci.ci_id}:{ci.profile}"
+                    for ci in instance.compute_instances
+                ),
+                gpu.uuid,
+            )

@@ -1,0 +1,137 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""hold and release: closing the gate by hand."""
+
+import argparse
+import collections.abc
+import time
+from typing import Any
+
+from cliff import command
+
+from mig_placement import conf
+from mig_placement import exception
+from mig_placement.cmd import base
+from mig_placement.service import hold
+from mig_placement.service import marks
+from mig_placement.service import status
+
+_POLL = 0.1
+
+
+class _Told(base.Mixin, command.Command):
+    """Changes the hold and waits until Placement has been told."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--timeout",
+            type=float,
+            default=30,
+            metavar="SECONDS",
+            help="how long to wait for the agent (default: 30)",
+        )
+        return parser
+
+    def tell(
+        self,
+        settings: conf.Settings,
+        timeout: float,
+        seen: collections.abc.Callable[[Any], bool],
+    ) -> str:
+        """The gate's state after the agent, or we, told Placement.
+
+        :raises PlacementError: Placement was not told.
+        """
+        if status.agent_runs(settings.run_dir):
+            return _wait(settings, timeout, seen)
+        # Imported here: with an agent the SDK is not needed.
+        from mig_placement.cmd import sync
+        from mig_placement.placement import connection
+        from mig_placement.placement import sync as synchronizer
+
+        options = conf.parse(self.app.config_arguments())
+        outcome = sync.once(
+            settings,
+            synchronizer.Synchronizer(
+                connection.connect(options), settings.root_name
+            ),
+        )
+        return "open" if outcome.desired.root_ready else "closed"
+
+
+class Place(_Told):
+    """Close the gate by hand, until 'release', over restarts and reboots.
+
+    Running VMs keep what they have. The agent lets go of NVML, so that
+    GPUs can be reset and SR-IOV set up.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument("reason", nargs="+", help="why, for others")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        settings = self.settings()
+        held = hold.place(settings.state_dir, " ".join(parsed_args.reason))
+        state = self.tell(settings, parsed_args.timeout, _is_held)
+        self.app.stdout.write(f"held: {held}; the gate is {state}\n")
+
+
+class Release(_Told):
+    """Take the hold away, and forget what XIDs said of the GPUs.
+
+    The gate opens if the node is as declared.
+    """
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        settings = self.settings()
+        was_held = hold.release(settings.state_dir)
+        forgotten = marks.clear(settings.run_dir)
+        before = time.time()
+        state = self.tell(
+            settings,
+            parsed_args.timeout,
+            lambda value: not _is_held(value) and _is_later(value, before),
+        )
+        what = "released" if was_held else "no hold was placed"
+        if forgotten:
+            what = f"{what}, {forgotten} health marks forgotten"
+        self.app.stdout.write(f"{what}; the gate is {state}\n")
+
+
+def _is_held(value: Any) -> bool:
+    reasons = {each["reason"] for each in value["gate"]["reasons"]}
+    return "HOLD" in reasons and value["gate"]["state"] == "closed"
+
+
+def _is_later(value: Any, moment: float) -> bool:
+    return bool(value["written"] >= moment)
+
+
+def _wait(
+    settings: conf.Settings,
+    timeout: float,
+    seen: collections.abc.Callable[[Any], bool],
+) -> str:
+    until = time.monotonic() + timeout
+    while time.monotonic() < until:
+        value = status.read(settings.run_dir)
+        if seen(value) and value["placement"]["in_step"]:
+            return str(value["gate"]["state"])
+        time.sleep(_POLL)
+    raise exception.PlacementUnreachable(
+        f"the agent did not confirm it within {timeout:g} s",
+        where="mig-placement-agent",
+        mend="look at 'mig-placement status'; it goes on trying",
+    )

@@ -1,0 +1,105 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""mig-placement, the operator's tool."""
+
+import argparse
+import importlib.metadata
+import sys
+
+from cliff import app
+from cliff import commandmanager
+
+from mig_placement import exception
+
+# Loaded when called: only some need the SDK, which takes long to import.
+_COMMANDS = {
+    "profiles": "mig_placement.cmd.discover:Profiles",
+    "discover": "mig_placement.cmd.discover:Discover",
+    "check": "mig_placement.cmd.check:Check",
+    "sync": "mig_placement.cmd.sync:Sync",
+    "status": "mig_placement.cmd.status:Status",
+    "hold": "mig_placement.cmd.hold:Place",
+    "release": "mig_placement.cmd.hold:Release",
+    "simulate create": "mig_placement.cmd.simulate:Create",
+    "simulate show": "mig_placement.cmd.simulate:Show",
+    "simulate reboot": "mig_placement.cmd.simulate:Reboot",
+    "simulate mode": "mig_placement.cmd.simulate:Mode",
+    "simulate reset": "mig_placement.cmd.simulate:Reset",
+    "simulate add": "mig_placement.cmd.simulate:Add",
+    "simulate remove": "mig_placement.cmd.simulate:Remove",
+    "simulate xid": "mig_placement.cmd.simulate:Xid",
+    "simulate lose": "mig_placement.cmd.simulate:Lose",
+    "simulate return": "mig_placement.cmd.simulate:Return",
+    "demo": "mig_placement.cmd.demo:Demo",
+}
+
+
+class _Commands(commandmanager.CommandManager):
+    """The commands above, without a search through all of Python's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name, target in _COMMANDS.items():
+            self.commands[name] = importlib.metadata.EntryPoint(
+                name=name, value=target, group="mig_placement"
+            )
+
+
+class Tool(app.App):
+    """The frame that cliff gives: options, help, output formats."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            description=__doc__.strip(),
+            version=importlib.metadata.version("mig-placement"),
+            command_manager=_Commands(),
+            deferred_help=True,
+        )
+
+    def build_option_parser(
+        self, *args: object, **kwargs: object
+    ) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().build_option_parser(
+            *args, **kwargs
+        )
+        for name in ("file", "dir"):
+            parser.add_argument(
+                f"--config-{name}",
+                metavar=name.upper(),
+                action="append",
+                default=[],
+                help=f"configuration {name}, as of every OpenStack service;"
+                " may be given more than once",
+            )
+        return parser
+
+    def config_arguments(self) -> list[str]:
+        """What oslo.config is to parse."""
+        return [
+            f"--config-{name}={value}"
+            for name in ("file", "dir")
+            for value in getattr(self.options, f"config_{name}")
+        ]
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        # Without a command cliff would open a shell of its own.
+        return int(Tool().run(arguments or ["--help"]))
+    except BrokenPipeError:
+        # The reader, a pager for instance, has seen enough.
+        return exception.EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

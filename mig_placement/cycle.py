@@ -1,0 +1,128 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""One pass of the picture: observe, compare, bring Placement in step."""
+
+import collections.abc
+import functools
+
+from mig_placement import conf
+from mig_placement import exception
+from mig_placement import picture
+from mig_placement.geometry import layout_file
+from mig_placement.geometry import verdict as verdicts
+from mig_placement.hardware import health
+from mig_placement.hardware import model
+from mig_placement.placement import desired
+from mig_placement.placement import names
+from mig_placement.placement import sync
+from mig_placement.service import files
+from mig_placement.service import hold
+from mig_placement.service import marks
+from mig_placement.service import nvml
+
+
+def rules(settings: conf.Settings) -> desired.Rules:
+    """:raises ConfigError: a class or trait of [mapping] cannot be used."""
+    names.check_overrides(settings.classes)
+    names.check_extra_traits(settings.traits)
+    return desired.Rules(
+        scope=desired.Scope(settings.scope),
+        classes=settings.classes,
+        traits=settings.traits,
+    )
+
+
+class Declared:
+    """The layout file, parsed again only when it changed."""
+
+    def __init__(self, settings: conf.Settings) -> None:
+        self._path = settings.layout_file
+        self._seen: object = ()
+        self._value: layout_file.LayoutFile | exception.LayoutError
+
+    def read(self) -> layout_file.LayoutFile | exception.LayoutError:
+        """The file, or why it cannot be had."""
+        seen = files.signature(self._path)
+        if seen is None or seen != self._seen:
+            self._seen = seen
+            try:
+                self._value = layout_file.load(self._path)
+            except exception.LayoutError as error:
+                self._value = error
+        return self._value
+
+
+class Cycle:
+    """Looks at the node and tells Placement."""
+
+    def __init__(
+        self,
+        settings: conf.Settings,
+        library: nvml.Nvml,
+        synchronizer: sync.Synchronizer,
+    ) -> None:
+        self.rules = rules(settings)
+        self._settings = settings
+        self._nvml = library
+        self._synchronizer = synchronizer
+        self._declared = Declared(settings)
+
+    def look(
+        self, events: collections.abc.Sequence[model.Event] = ()
+    ) -> desired.Picture:
+        """The picture as it is now. Every doubt is in it, as a finding."""
+        held = hold.read(self._settings.state_dir)
+        if held is not None:
+            # So that GPUs can be reset and SR-IOV set up meanwhile.
+            self._nvml.let_go()
+            return picture.closed(verdicts.Reason.HOLD, str(held))
+        try:
+            node = self._nvml.observe()
+        except exception.HardwareError as error:
+            return picture.closed(verdicts.Reason.HARDWARE_ERROR, str(error))
+        return picture.judged(
+            node,
+            self._declared.read(),
+            self._settings.host,
+            self._settings.label,
+            self.rules,
+            self._ailments(node, events),
+        )
+
+    def _ailments(
+        self, node: model.Node, events: collections.abc.Sequence[model.Event]
+    ) -> frozenset[model.Ailment]:
+        known = marks.read(self._settings.run_dir)
+        seen = health.record(known, events, node, self._settings.ignored_xids)
+        valid = health.still_there(seen, node)
+        if valid != known:
+            marks.write(self._settings.run_dir, valid)
+        return health.ailments(valid)
+
+    def tell(self, seen: desired.Picture) -> sync.Outcome:
+        """Bring Placement to what the picture asks for.
+
+        :raises PlacementError: it does not hold that now.
+        """
+        return self._synchronizer.sync(self._decide(seen))
+
+    def would_tell(self, seen: desired.Picture) -> sync.Outcome:
+        """What ``tell`` would write.
+
+        :raises PlacementError: Placement cannot be read.
+        """
+        return self._synchronizer.dry_run(self._decide(seen))
+
+    def _decide(self, seen: desired.Picture) -> sync.Decide:
+        return functools.partial(
+            desired.desired, picture=seen, rules=self.rules
+        )

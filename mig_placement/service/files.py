@@ -1,0 +1,100 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Small files that others read: written whole or not at all."""
+
+import contextlib
+import json
+import os
+import pathlib
+import stat
+import tempfile
+from typing import Any
+
+from mig_placement import exception
+
+_MODE = 0o640
+_DIRECTORY_MODE = 0o750
+_MAX_BYTES = 4 << 20
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Replace a file in one step; a reader never sees half of it.
+
+    :raises ConfigError: the directory cannot be made or written to.
+    """
+    try:
+        path.parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
+        _replace(path, json.dumps(value, indent=1) + "\n")
+    except OSError as error:
+        raise exception.ConfigError(
+            f"cannot write ({error.strerror})",
+            where=str(path),
+            mend=f"let the agent's user write to {path.parent}",
+        ) from error
+
+
+def _replace(path: pathlib.Path, text: str) -> None:
+    # A new file under a name of its own, then a rename: a link that
+    # somebody put at either name is replaced, never followed.
+    handle, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), _MODE)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def read_json(path: pathlib.Path) -> Any:
+    """The file's value, or None where there is no file.
+
+    :raises ConfigError: it is there and is of no use: no plain file, not
+        ours, too large or no JSON.
+    """
+    try:
+        return json.loads(_read(path))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise exception.ConfigError(
+            f"cannot be read ({reason})",
+            where=str(path),
+            mend="remove the file",
+        ) from error
+
+
+def _read(path: pathlib.Path) -> str:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with open(os.open(path, flags), encoding="utf-8") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("not a plain file")
+        if found.st_uid not in {0, os.geteuid()} and os.geteuid() != 0:
+            raise ValueError("owned by another user")
+        if found.st_size > _MAX_BYTES:
+            raise ValueError("too large")
+        return file.read(_MAX_BYTES)
+
+
+def signature(path: pathlib.Path) -> tuple[int, int, int] | None:
+    """What changes when a file does, through links; None without a file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size

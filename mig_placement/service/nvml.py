@@ -1,0 +1,75 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""NVML for as long as it is wanted: opened when needed, let go on demand."""
+
+import threading
+
+from mig_placement import conf
+from mig_placement import exception
+from mig_placement import simulator
+from mig_placement.hardware import model
+from mig_placement.hardware import session
+
+
+def choose_library(settings: conf.Settings) -> None:
+    """Put the library that the configuration names under pynvml.
+
+    :raises HardwareError: there is no such library or simulated node.
+    """
+    if settings.simulate:
+        simulator.install(settings.simulate)
+    elif settings.library:
+        session.use_library(settings.library)
+
+
+class Nvml:
+    """A session that one thread observes with and another waits on.
+
+    After any failure it is closed, so that the next use starts anew: a
+    session does not outlive a driver that was reloaded.
+    """
+
+    def __init__(self, settings: conf.Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._session: session.Session | None = None
+
+    def observe(self) -> model.Node:
+        """:raises HardwareError: NVML gives no usable answer."""
+        try:
+            return self._opened().observe()
+        except exception.HardwareError:
+            self.let_go()
+            raise
+
+    def _opened(self) -> session.Session:
+        with self._lock:
+            if self._session is None:
+                choose_library(self._settings)
+                self._session = session.Session(with_events=True)
+            return self._session
+
+    def let_go(self) -> None:
+        """Close the session, so that GPUs can be reset."""
+        with self._lock:
+            opened, self._session = self._session, None
+        if opened is not None:
+            opened.close()
+
+    def wait(self, timeout: float) -> tuple[model.Event, ...] | None:
+        """Events within ``timeout`` seconds; None without a session.
+
+        :raises HardwareError: the session is of no more use.
+        """
+        with self._lock:
+            opened = self._session
+        return None if opened is None else opened.wait(timeout)

@@ -1,0 +1,257 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""The status file: what the agent last saw and did, for people and tools."""
+
+import dataclasses
+import datetime
+import fcntl
+import os
+import pathlib
+import time
+from typing import Any
+from typing import Self
+
+from mig_placement import conf
+from mig_placement import exception
+from mig_placement.geometry import verdict as verdicts
+from mig_placement.hardware import model as hardware
+from mig_placement.placement import desired
+from mig_placement.service import files
+
+_NAME = "status.json"
+_LOCK = "agent.lock"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Report:
+    """One tick of the agent.
+
+    :ivar told: whether Placement holds what the picture asks for.
+    :ivar trouble: why not, where it does not.
+    """
+
+    picture: desired.Picture
+    scope: desired.Scope
+    told: bool
+    trouble: str = ""
+
+    @property
+    def gate(self) -> str:
+        """``open``, ``closed``, or ``unknown`` to us at the moment."""
+        if not self.told:
+            return "unknown"
+        return "open" if any(self.open_gpus()) else "closed"
+
+    def open_gpus(self) -> list[hardware.Gpu]:
+        node = self.picture.node
+        return [
+            gpu
+            for gpu in (node.gpus if node else ())
+            if gpu.mig_capable
+            and not desired.blocking(gpu, self.picture, self.scope)
+        ]
+
+    def reasons(self) -> tuple[verdicts.Finding, ...]:
+        judged = self.picture.verdict
+        return (
+            *judged.findings,
+            *(
+                dataclasses.replace(
+                    finding, detail=f"GPU {gpu.index}: {finding.detail}"
+                )
+                for gpu in judged.gpus
+                for finding in gpu.findings
+            ),
+        )
+
+    def line(self) -> str:
+        """One line for logs and systemd."""
+        reasons = "; ".join(str(finding) for finding in self.reasons())
+        line = f"gate {self.gate}"
+        line = f"{line}: {reasons}" if reasons else line
+        return f"{line}; {self.trouble}" if self.trouble else line
+
+
+def now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def describe(
+    report: Report, settings: conf.Settings, previous: Any
+) -> dict[str, Any]:
+    """The status file's value.
+
+    :param previous: the value before, for since when things are so.
+    """
+    moment = now()
+    before = previous if isinstance(previous, dict) else {}
+    gate_before = before.get("gate") or {}
+    same = gate_before.get("state") == report.gate
+    placement_before = before.get("placement") or {}
+    return {
+        "host": settings.host,
+        "hypervisor_hostname": settings.root_name,
+        "pid": os.getpid(),
+        "updated": moment,
+        "written": time.time(),
+        "gate": {
+            "state": report.gate,
+            "since": gate_before.get("since") if same else moment,
+            "reasons": [_finding(each) for each in report.reasons()],
+        },
+        "layout": {
+            "file": str(settings.layout_file),
+            "label": report.picture.label,
+        },
+        "placement": {
+            "in_step": report.told,
+            "trouble": report.trouble,
+            "last_success": moment
+            if report.told
+            else placement_before.get("last_success"),
+        },
+        "gpus": _gpus(report),
+    }
+
+
+def _finding(finding: verdicts.Finding) -> dict[str, str]:
+    return {"reason": str(finding.reason), "detail": finding.detail}
+
+
+def _gpus(report: Report) -> list[dict[str, Any]]:
+    node = report.picture.node
+    return [
+        {
+            **gpu_value(gpu),
+            "reasons": [
+                _finding(each)
+                for each in desired.blocking(gpu, report.picture, report.scope)
+            ],
+        }
+        for gpu in (node.gpus if node else ())
+    ]
+
+
+def gpu_value(gpu: hardware.Gpu) -> dict[str, Any]:
+    """A GPU as plain values, its geometry included."""
+    return {
+        "index": gpu.index,
+        "uuid": gpu.uuid,
+        "pci_address": gpu.pci_address,
+        "product": gpu.product,
+        "mig_capable": gpu.mig_capable,
+        "mig_mode": gpu.mig_mode,
+        "mig_pending": gpu.mig_pending,
+        "slices": slices(gpu),
+        "fault": gpu.fault,
+        "instances": [instance_value(each) for each in gpu.instances],
+    }
+
+
+def slices(gpu: hardware.Gpu) -> int:
+    """Memory slices of a GPU."""
+    return max(
+        (
+            placement.stop
+            for profile in gpu.profiles
+            for placement in profile.placements
+        ),
+        default=0,
+    )
+
+
+def instance_value(instance: hardware.GpuInstance) -> dict[str, Any]:
+    return {
+        "gi_id": instance.gi_id,
+        "profile": instance.profile,
+        "start": instance.placement.start,
+        "size": instance.placement.size,
+        "compute_instances": [
+            dataclasses.asdict(each) for each in instance.compute_instances
+        ],
+    }
+
+
+def path(run_dir: pathlib.Path) -> pathlib.Path:
+    return run_dir / _NAME
+
+
+def read(run_dir: pathlib.Path) -> Any:
+    """:raises ConfigError: there is no status file, or none of use."""
+    value = files.read_json(path(run_dir))
+    if not isinstance(value, dict):
+        raise exception.ConfigError(
+            "no agent has written a status yet",
+            where=str(path(run_dir)),
+            mend="start mig-placement-agent, or give its --config-file",
+        )
+    return value
+
+
+class AgentLock:
+    """Held while an agent runs; there is one agent at a time.
+
+    :raises ConfigError: another agent holds it, or it cannot be made.
+    """
+
+    def __init__(self, run_dir: pathlib.Path) -> None:
+        self._where = run_dir / _LOCK
+        try:
+            run_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+            self._file = os.open(
+                self._where,
+                os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC,
+                0o640,
+            )
+        except OSError as error:
+            raise exception.ConfigError(
+                f"cannot be made ({error.strerror})",
+                where=str(self._where),
+                mend="let the agent's user write there, or set [agent]"
+                " run_dir",
+            ) from error
+
+    def __enter__(self) -> Self:
+        if not self._locked():
+            os.close(self._file)
+            raise exception.ConfigError(
+                "another agent runs on this node",
+                where=str(self._where),
+                mend="stop it first",
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._file)
+
+    def _locked(self) -> bool:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+def agent_runs(run_dir: pathlib.Path) -> bool:
+    """Whether an agent holds the lock."""
+    try:
+        handle = os.open(run_dir / _LOCK, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(handle)

@@ -1,0 +1,58 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""What systemd is told, and what it is asked."""
+
+import os
+import socket
+import subprocess
+
+_PATIENCE = 5
+
+
+def notify(*assignments: str) -> None:
+    """Send READY=1 and the like, as sd_notify(3); nothing without systemd."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    name = f"\0{address[1:]}" if address.startswith("@") else address
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        try:
+            sender.sendto("\n".join(assignments).encode(), name)
+        except OSError:
+            # A lost notification must not end the agent.
+            return
+
+
+def watchdog_period() -> float | None:
+    """Seconds within which WATCHDOG=1 is due, or None."""
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    if not microseconds.isdigit() or int(microseconds) == 0:
+        return None
+    pid = os.environ.get("WATCHDOG_PID", "")
+    if pid and pid != str(os.getpid()):
+        return None
+    return int(microseconds) / 1e6
+
+
+def host_is_stopping() -> bool:
+    """Whether the host goes down, and not the agent alone."""
+    try:
+        answer = subprocess.run(
+            ["systemctl", "is-system-running"],  # noqa: S607
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return answer.stdout.strip() == "stopping"

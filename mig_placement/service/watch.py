@@ -1,0 +1,88 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""A thread that waits for NVML events and changed files, and wakes."""
+
+import collections.abc
+import pathlib
+import threading
+
+from mig_placement import exception
+from mig_placement.hardware import model
+from mig_placement.service import files
+from mig_placement.service import nvml
+
+# How late a changed file is seen, at the most, and how long letting go of
+# NVML may take; each turn costs a few system calls.
+_TURN = 1.0
+
+
+class Watcher:
+    """Collects events for the main thread.
+
+    :param paths: files whose change wakes.
+    :param wake: called from this thread when something happened.
+    """
+
+    def __init__(
+        self,
+        library: nvml.Nvml,
+        paths: collections.abc.Iterable[pathlib.Path],
+        wake: collections.abc.Callable[[], None],
+    ) -> None:
+        self._nvml = library
+        self._paths = tuple(paths)
+        self._wake = wake
+        self._events: collections.deque[model.Event] = collections.deque(
+            maxlen=10_000
+        )
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, name="watcher", daemon=True
+        )
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join(timeout=2 * _TURN)
+
+    def take(self) -> tuple[model.Event, ...]:
+        """The events since the last call, oldest first."""
+        taken = []
+        while self._events:
+            taken.append(self._events.popleft())
+        return tuple(taken)
+
+    def _run(self) -> None:
+        seen = self._signatures()
+        while not self._stopping.is_set():
+            events = self._waited()
+            self._events.extend(events)
+            now = self._signatures()
+            if events or now != seen:
+                seen = now
+                self._wake()
+
+    def _signatures(self) -> list[tuple[int, int, int] | None]:
+        return [files.signature(path) for path in self._paths]
+
+    def _waited(self) -> tuple[model.Event, ...]:
+        try:
+            events = self._nvml.wait(_TURN)
+        except exception.HardwareError:
+            # The next observation finds out what it is; look at it now.
+            self._wake()
+            events = None
+        if events is None:
+            self._stopping.wait(_TURN)
+        return events or ()

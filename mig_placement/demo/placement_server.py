@@ -171,6 +171,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM; the log goes to standard error."""
     args = _parse(argv)
+    ready = serving.claim_stdout()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     logging.captureWarnings(True)
     try:
@@ -183,7 +184,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         auth=args.auth,
         config_file=args.config_file,
     )
-    serving.serve(application, args.port, owner_folder=args.owner_folder)
+    serving.serve(
+        application, args.port, ready=ready, owner_folder=args.owner_folder
+    )
     return exception.EXIT_OK
 
 

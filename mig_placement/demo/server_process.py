@@ -212,7 +212,7 @@ class ServerProcess:
         try:
             status = f"it ended with status {process.wait(0.5)}"
         except subprocess.TimeoutExpired:
-            status = f"it was not ready after {self._time_limit:g} s"
+            status = f"it is not ready after {self._time_limit:g} s"
         tail = self.log_file.read_bytes()[-_TAIL_BYTES:].decode(
             errors="replace"
         )

@@ -23,6 +23,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
+from typing import TextIO
 from wsgiref.types import StartResponse
 from wsgiref.types import WSGIApplication
 from wsgiref.types import WSGIEnvironment
@@ -53,12 +54,29 @@ class Serialized:
             return list(self._application(environ, start_response))
 
 
+def claim_stdout() -> TextIO:
+    """Take standard output for the line that says "ready".
+
+    Whatever else the process prints goes to standard error from then on: it
+    would be taken for that line, and fill a pipe that nobody reads.
+    """
+    ours = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return ours
+
+
 def serve(
-    application: WSGIApplication, port: int, *, owner_folder: Path | None
+    application: WSGIApplication,
+    port: int,
+    *,
+    ready: TextIO,
+    owner_folder: Path | None,
 ) -> None:
-    """Serve on the loopback until SIGTERM; prints one line when ready.
+    """Serve on the loopback until SIGTERM.
 
     :param port: TCP port, 0 for a free one.
+    :param ready: gets one line of JSON when connections are accepted, and
+        is closed.
     :param owner_folder: when given, standard input is a pipe from the
         process that owns this one; when it closes without a SIGTERM before,
         the owner died, and the server ends and removes this folder.
@@ -78,7 +96,7 @@ def serve(
     signal.signal(signal.SIGINT, _leave)
     if owner_folder is not None:
         _end_with_the_owner(owner_folder)
-    _say_ready(server.bind_addr[1])
+    _say_ready(ready, server.bind_addr[1])
     try:
         server.serve()
     finally:
@@ -89,9 +107,10 @@ def _leave(signum: int, frame: FrameType | None) -> NoReturn:
     sys.exit(0)
 
 
-def _say_ready(port: int) -> None:
+def _say_ready(ready: TextIO, port: int) -> None:
     line = {"url": f"http://{LOOPBACK}:{port}", "pid": os.getpid()}
-    print(json.dumps(line), flush=True)
+    with ready:
+        print(json.dumps(line), file=ready)
 
 
 def _end_with_the_owner(folder: Path) -> None:

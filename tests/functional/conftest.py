@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.functional import keystone_server
 from tests.functional import placement_app
 
 
@@ -47,3 +48,11 @@ def placement_tcp(
 ) -> placement_app.TcpPlacement:
     """A clean Placement over TCP, running."""
     return placement_server.clean()
+
+
+@pytest.fixture(scope="session")
+def secured() -> Iterator[keystone_server.SecuredPlacement]:
+    """A Placement with a real Keystone, both for the whole run."""
+    if not keystone_server.is_installed():
+        pytest.skip("keystone is not installed (test-requirements.txt)")
+    yield from keystone_server.running_pair()

@@ -203,7 +203,7 @@ def _fail_inside(process: server.PlacementProcess) -> None:
 def test_a_process_that_is_not_ready_in_time_is_ended() -> None:
     late = server.PlacementProcess(time_limit=0.05)
     with (
-        pytest.raises(exception.MigPlacementError, match="not ready after"),
+        pytest.raises(exception.MigPlacementError, match="is not ready after"),
         late,
     ):
         pass

@@ -64,8 +64,9 @@ class Tree:
 
     Of the root only the traits are read: its inventory is Nova's.
 
-    :ivar classes: custom resource classes known to exist.
-    :ivar trait_names: traits known to exist.
+    :ivar classes: resource classes known to exist, those in use here
+        among them.
+    :ivar trait_names: traits known to exist, likewise.
     """
 
     root: Provider

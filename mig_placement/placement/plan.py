@@ -276,7 +276,7 @@ def _close_trait(tree: model.Tree, desired: model.Desired) -> Action | None:
         if names.READY in have.traits - want.traits:
             # The reason's trait may have to be made first; closing does
             # not wait for it.
-            known = want.traits <= tree.trait_names | have.traits
+            known = want.traits <= tree.trait_names
             traits = want.traits if known else have.traits - {names.READY}
             return PutTraits(Stage.CLOSE, have, traits)
     return None
@@ -289,12 +289,9 @@ def needed_traits(desired: model.Desired) -> frozenset[str]:
 
 
 def _prepare(tree: model.Tree, desired: model.Desired) -> Action | None:
-    on_providers = {t for gpu in tree.gpus for t in gpu.traits}
-    known_traits = tree.trait_names | on_providers
-    for trait in sorted(needed_traits(desired) - known_traits):
+    for trait in sorted(needed_traits(desired) - tree.trait_names):
         return CreateTrait(trait)
-    known_classes = {name for gpu in tree.gpus for name in gpu.inventories}
-    for name in sorted(desired.class_names - tree.classes - known_classes):
+    for name in sorted(desired.class_names - tree.classes):
         return CreateClass(name)
     for want in desired.gpus:
         if tree.gpu(want.name) is None:

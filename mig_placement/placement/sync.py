@@ -136,9 +136,8 @@ class Synchronizer:
             # Nova deleted the root; a new one has a new uuid.
             self._tree = None
             return self._read(decide)
-        self._tree = self._with_trait_names(
-            self._merged(known, providers), decide
-        )
+        merged = self._merged(known, providers)
+        self._tree = self._with_names(merged, decide)
         return None
 
     def _merged(
@@ -190,16 +189,16 @@ class Synchronizer:
             return dataclasses.replace(known, used=used)
         return known
 
-    def _with_trait_names(
-        self, tree: model.Tree, decide: Decide
-    ) -> model.Tree:
-        on_providers = {t for gpu in tree.gpus for t in gpu.traits}
-        wanted = plan.needed_traits(decide(tree))
-        unknown = wanted - tree.trait_names - on_providers
-        if not unknown:
-            return tree
-        known = self._client.known_traits(unknown)
-        return dataclasses.replace(tree, trait_names=tree.trait_names | known)
+    def _with_names(self, tree: model.Tree, decide: Decide) -> model.Tree:
+        """The tree with the traits and classes that are known to exist."""
+        classes = {name for gpu in tree.gpus for name in gpu.inventories}
+        known = tree.trait_names.union(*(gpu.traits for gpu in tree.gpus))
+        unknown = plan.needed_traits(decide(tree)) - known
+        if unknown:
+            known |= self._client.known_traits(unknown)
+        return dataclasses.replace(
+            tree, classes=tree.classes | classes, trait_names=known
+        )
 
 
 def _stale(tree: model.Tree) -> model.Tree:

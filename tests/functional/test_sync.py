@@ -1,0 +1,389 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""The synchroniser against a real Placement."""
+
+import functools
+
+import pytest
+
+from mig_placement import exception
+from mig_placement.geometry import verdict
+from mig_placement.placement import client
+from mig_placement.placement import desired
+from mig_placement.placement import names
+from mig_placement.placement import plan
+from mig_placement.placement import sync
+from tests.functional import placement_app
+from tests.unit import pictures
+
+_CLASS = "CUSTOM_MIG_1G_5GB"
+_ONE = {_CLASS: 1}
+_GPU = names.provider_name(pictures.ROOT_NAME, pictures.address(0))
+
+
+def _open(*units: int) -> desired.Picture:
+    """A matching node; as many 1g.5gb on each GPU as given."""
+    return pictures.picture(
+        *(
+            pictures.judged(index, {"1g.5gb": count})
+            for index, count in enumerate(units)
+        )
+    )
+
+
+def _missing(units: int = 6) -> desired.Picture:
+    return pictures.picture(
+        pictures.judged(0, {"1g.5gb": units}, pictures.MISSING)
+    )
+
+
+class Node:
+    """A synchroniser of one node, and its compute root."""
+
+    def __init__(self, placement: placement_app.InProcessPlacement) -> None:
+        self.placement = placement
+        self.cloud = placement.cloud
+        self.recorder = placement.recorder
+        self.root = self.cloud.create_root(pictures.ROOT_NAME)
+        self.synchronizer = self.fresh()
+
+    def fresh(self) -> sync.Synchronizer:
+        """One that remembers nothing, as after a restart."""
+        return sync.Synchronizer(
+            client.Client(self.placement.adapter), pictures.ROOT_NAME
+        )
+
+    def tell(
+        self,
+        picture: desired.Picture,
+        rules: desired.Rules = desired.Rules(),  # noqa: B008 (frozen)
+    ) -> sync.Outcome:
+        self.recorder.clear()
+        return self.synchronizer.sync(
+            functools.partial(desired.desired, picture=picture, rules=rules)
+        )
+
+    def gpu(self, index: int = 0) -> str:
+        """Uuid of a GPU's provider."""
+        name = names.provider_name(pictures.ROOT_NAME, pictures.address(index))
+        return self.cloud.tree(self.root)[name].uuid
+
+    def candidates(self) -> int:
+        return len(
+            self.cloud.candidates(_ONE, node_required=[names.NODE_READY])
+        )
+
+
+@pytest.fixture
+def node(placement: placement_app.InProcessPlacement) -> Node:
+    return Node(placement)
+
+
+def test_a_first_sync_offers_what_the_node_has(node: Node) -> None:
+    node.tell(_open(7))
+    gpu = node.cloud.provider(node.gpu())
+    assert gpu.inventories[_CLASS]["total"] == 7
+    assert gpu.inventories[_CLASS]["reserved"] == 0
+    assert gpu.inventories[_CLASS]["allocation_ratio"] == 1.0
+    assert gpu.parent == node.root
+    assert node.candidates() == 1
+
+
+def test_a_provider_is_found_again_by_a_new_agent(node: Node) -> None:
+    node.tell(_open(7))
+    node.synchronizer = node.fresh()
+    assert node.tell(_open(7)).actions == ()
+
+
+def test_a_steady_cycle_is_one_get(node: Node) -> None:
+    node.tell(_open(7, 7, 7))
+    node.tell(_open(7, 7, 7))
+    assert [e.method for e in node.recorder.exchanges] == ["GET"]
+
+
+def test_a_first_sync_of_eight_gpus_costs_at_most_45_requests(
+    node: Node,
+) -> None:
+    node.tell(_open(*[7] * 8))
+    assert len(node.recorder.exchanges) <= 45
+
+
+def test_closing_begins_with_one_write_that_closes_the_node(
+    node: Node,
+) -> None:
+    node.tell(_open(7, 7))
+    node.tell(
+        pictures.picture(
+            pictures.judged(0, {"1g.5gb": 7}),
+            pictures.judged(1, {"1g.5gb": 6}, pictures.MISSING),
+        )
+    )
+    first = node.recorder.exchanges[0]
+    assert (first.method, first.status) == ("PUT", 200)
+    assert first.path == f"/resource_providers/{node.root}/traits"
+
+
+def test_a_closed_gate_takes_no_new_vm_and_leaves_running_ones(
+    node: Node,
+) -> None:
+    node.tell(_open(7))
+    vm = node.cloud.boot(_ONE, node_required=[names.NODE_READY])
+    node.tell(_missing())
+    assert node.candidates() == 0
+    assert node.cloud.candidates(_ONE) == []
+    assert node.cloud.consumers(node.gpu()) == [vm]
+    assert node.cloud.candidates({})
+
+
+def test_the_root_keeps_its_inventory_and_the_traits_of_others(
+    node: Node,
+) -> None:
+    before = node.cloud.provider(node.root)
+    node.tell(_open(7))
+    node.tell(_missing())
+    after = node.cloud.provider(node.root)
+    assert after.inventories == before.inventories
+    assert after.traits == before.traits
+
+
+def test_a_foreign_trait_stays(node: Node) -> None:
+    node.tell(_open(7))
+    traits = {*node.cloud.traits(node.gpu()), "CUSTOM_RACK_7"}
+    node.cloud.set_traits(node.gpu(), traits)
+    node.tell(_missing())
+    assert "CUSTOM_RACK_7" in node.cloud.traits(node.gpu())
+
+
+def test_an_edited_inventory_is_repaired(node: Node) -> None:
+    node.tell(_open(7))
+    node.cloud.set_inventories(
+        node.gpu(), {_CLASS: {"total": 50}, "CUSTOM_OTHER": {"total": 1}}
+    )
+    node.tell(_open(7))
+    inventories = node.cloud.inventories(node.gpu())
+    assert {k: v["total"] for k, v in inventories.items()} == {_CLASS: 7}
+
+
+def test_a_reserve_that_somebody_lifted_is_put_back(node: Node) -> None:
+    node.tell(_missing())
+    node.cloud.set_inventories(node.gpu(), {_CLASS: {"total": 6}})
+    node.tell(_missing())
+    assert node.cloud.inventories(node.gpu())[_CLASS]["reserved"] == 6
+
+
+def test_the_roots_trait_that_somebody_added_is_taken_off(
+    node: Node,
+) -> None:
+    node.tell(_missing())
+    node.cloud.set_traits(node.root, ["COMPUTE_NODE", names.NODE_READY])
+    node.tell(_missing())
+    assert node.cloud.traits(node.root) == {"COMPUTE_NODE"}
+
+
+def test_a_provider_that_somebody_deleted_is_made_again(node: Node) -> None:
+    node.tell(_open(7))
+    node.cloud.delete_provider(node.gpu())
+    node.tell(_open(7))
+    assert node.candidates() == 1
+
+
+def test_a_root_that_nova_made_anew_is_found(node: Node) -> None:
+    node.tell(_open(7))
+    node.root = node.cloud.recreate_root(node.root)
+    node.tell(_open(7))
+    assert node.candidates() == 1
+
+
+def test_a_missing_root_is_waited_for_and_never_made(
+    placement: placement_app.InProcessPlacement,
+) -> None:
+    synchronizer = sync.Synchronizer(
+        client.Client(placement.adapter), pictures.ROOT_NAME
+    )
+    decide = functools.partial(
+        desired.desired, picture=_open(7), rules=desired.Rules()
+    )
+    with pytest.raises(exception.RootNotFound, match="nova-compute"):
+        synchronizer.sync(decide)
+    assert {e.method for e in placement.recorder.exchanges} == {"GET"}
+
+
+def test_an_allocation_between_read_and_write_is_decided_on_again(
+    node: Node,
+) -> None:
+    node.tell(_open(7))
+    booted: list[str] = []
+    node.recorder.clear()
+    node.recorder.before(
+        "PUT",
+        "/inventories$",
+        lambda: booted.append(node.cloud.boot(_ONE)),
+    )
+    outcome = node.synchronizer.sync(
+        functools.partial(
+            desired.desired, picture=_missing(), rules=desired.Rules()
+        )
+    )
+    assert 409 in [e.status for e in node.recorder.exchanges]
+    assert node.cloud.consumers(node.gpu()) == booted
+    assert node.candidates() == 0
+    assert outcome.tree.gpus[0].used == {_CLASS: 1}
+
+
+def test_a_class_that_got_used_meanwhile_stays_reserved(node: Node) -> None:
+    node.tell(_open(7))
+    booted: list[str] = []
+    node.recorder.before(
+        "PUT", "/inventories$", lambda: booted.append(node.cloud.boot(_ONE))
+    )
+    gone = pictures.picture(pictures.judged(0, {}, pictures.MISSING))
+    decide = functools.partial(
+        desired.desired, picture=gone, rules=desired.Rules()
+    )
+    assert node.synchronizer.sync(decide).desired.waiting
+    inventory = node.cloud.inventories(node.gpu())[_CLASS]
+    assert inventory["reserved"] == inventory["total"] == 7
+
+    node.cloud.delete_vm(booted[0])
+    node.synchronizer.sync(decide)
+    assert node.cloud.inventories(node.gpu()) == {}
+
+
+def test_what_is_refused_again_and_again_is_given_up_for_now(
+    node: Node,
+) -> None:
+    node.tell(_open(7))
+    node.recorder.before(
+        "PUT",
+        f"{node.root}/traits$",
+        lambda: node.cloud.set_inventories(node.root, {"VCPU": {"total": 9}}),
+        times=100,
+    )
+    decide = functools.partial(
+        desired.desired, picture=_missing(), rules=desired.Rules()
+    )
+    with pytest.raises(exception.PlacementConflict):
+        node.synchronizer.sync(decide)
+    refused = [e for e in node.recorder.exchanges if e.status == 409]
+    assert 0 < len(refused) <= 8
+
+
+def test_novas_write_to_the_root_does_not_undo_the_closing(
+    node: Node,
+) -> None:
+    node.tell(_open(7))
+    node.recorder.before(
+        "PUT",
+        f"{node.root}/traits$",
+        lambda: node.cloud.set_inventories(node.root, {"VCPU": {"total": 9}}),
+    )
+    decide = functools.partial(
+        desired.desired, picture=_missing(), rules=desired.Rules()
+    )
+    node.synchronizer.sync(decide)
+    assert names.NODE_READY not in node.cloud.traits(node.root)
+    assert set(node.cloud.inventories(node.root)) == {"VCPU"}
+
+
+def test_the_gates_traits_exist_while_the_gate_is_closed(
+    node: Node,
+) -> None:
+    # A flavor that names an unknown trait gives NoValidHost for ever.
+    node.tell(_missing())
+    known = client.Client(node.placement.adapter).known_traits(
+        [names.READY, names.NODE_READY]
+    )
+    assert known == {names.READY, names.NODE_READY}
+
+
+def test_a_name_taken_outside_of_the_tree_is_said(node: Node) -> None:
+    other = node.cloud.create_root("other")
+    node.cloud.create_child(other, _GPU)
+    with pytest.raises(exception.PlacementConflict, match="name is taken"):
+        node.tell(_open(7))
+
+
+def test_a_child_of_somebody_elses_is_left_alone(node: Node) -> None:
+    foreign = node.cloud.create_child(
+        node.root, f"{pictures.ROOT_NAME}_pci_0000_81_00_0"
+    )
+    node.cloud.set_inventories(foreign, {"VGPU": {"total": 4}})
+    before = node.cloud.provider(foreign)
+    node.tell(_open(7))
+    node.tell(_missing())
+    assert node.cloud.provider(foreign) == before
+
+
+def test_a_dry_run_writes_nothing_and_tells_the_calls_of_the_sync(
+    node: Node,
+) -> None:
+    decide = functools.partial(
+        desired.desired, picture=_open(7, 7), rules=desired.Rules()
+    )
+    node.recorder.clear()
+    planned = node.synchronizer.dry_run(decide).actions
+    assert {e.method for e in node.recorder.exchanges} == {"GET"}
+    done = node.fresh().sync(decide).actions
+    assert [str(a) for a in planned] == [str(a) for a in done]
+
+
+def test_an_unobserved_node_is_closed_from_what_placement_knows(
+    node: Node,
+) -> None:
+    node.tell(_open(7))
+    node.synchronizer = node.fresh()
+    node.tell(pictures.unseen(verdict.Reason.HARDWARE_ERROR))
+    assert node.cloud.candidates(_ONE) == []
+    assert node.cloud.inventories(node.gpu())[_CLASS]["total"] == 7
+
+
+def test_writes_carry_the_generation_that_was_decided_on(
+    node: Node,
+) -> None:
+    outcome = node.tell(_open(7))
+    generations = [
+        (action.provider.uuid, action.provider.generation)
+        for action in outcome.actions
+        if isinstance(action, plan.PutTraits | plan.PutInventories)
+    ]
+    assert len(generations) == len(set(generations))
+
+
+def test_wrong_credentials_are_said(node: Node) -> None:
+    adapter = placement_app.make_adapter(
+        node.placement.session_without_token(), node.placement.url
+    )
+    with pytest.raises(exception.PlacementUnauthorized) as caught:
+        client.Client(adapter).find_root("x")
+    assert caught.value.exit_status == exception.EXIT_NO_PLACEMENT
+
+
+def test_a_role_that_may_not_is_said(node: Node) -> None:
+    adapter = placement_app.make_adapter(
+        node.placement.session_as("reader"), node.placement.url
+    )
+    with pytest.raises(exception.PlacementForbidden, match="service role"):
+        client.Client(adapter).find_root("x")
+
+
+def test_the_service_role_is_enough(node: Node) -> None:
+    adapter = placement_app.make_adapter(
+        node.placement.session_as("service"), node.placement.url
+    )
+    synchronizer = sync.Synchronizer(
+        client.Client(adapter), pictures.ROOT_NAME
+    )
+    decide = functools.partial(
+        desired.desired, picture=_open(7), rules=desired.Rules()
+    )
+    synchronizer.sync(decide)
+    assert node.candidates() == 1

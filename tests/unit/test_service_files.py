@@ -1,0 +1,98 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Small files: whole or not at all, and safe against a hostile user."""
+
+import os
+import pathlib
+import stat
+
+import pytest
+
+from mig_placement import exception
+from mig_placement.service import files
+
+
+def test_a_written_file_is_read_back(tmp_path: pathlib.Path) -> None:
+    files.write_json(tmp_path / "new" / "a.json", {"a": [1, None]})
+    assert files.read_json(tmp_path / "new" / "a.json") == {"a": [1, None]}
+
+
+def test_no_file_is_none(tmp_path: pathlib.Path) -> None:
+    assert files.read_json(tmp_path / "a.json") is None
+
+
+def test_a_file_is_for_owner_and_group_alone(tmp_path: pathlib.Path) -> None:
+    files.write_json(tmp_path / "a.json", 1)
+    mode = stat.S_IMODE((tmp_path / "a.json").stat().st_mode)
+    assert mode == 0o640
+
+
+def test_a_link_is_replaced_and_never_written_through(
+    tmp_path: pathlib.Path,
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "a.json").symlink_to(victim)
+    files.write_json(tmp_path / "a.json", 1)
+    assert victim.read_text() == "precious"
+    assert files.read_json(tmp_path / "a.json") == 1
+
+
+def test_a_link_is_not_read_through(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "secret").write_text("1")
+    (tmp_path / "a.json").symlink_to(tmp_path / "secret")
+    with pytest.raises(exception.ConfigError, match="cannot be read"):
+        files.read_json(tmp_path / "a.json")
+
+
+def test_a_pipe_does_not_block_a_reader(tmp_path: pathlib.Path) -> None:
+    os.mkfifo(tmp_path / "a.json")
+    with pytest.raises(exception.ConfigError, match="not a plain file"):
+        files.read_json(tmp_path / "a.json")
+
+
+def test_a_huge_file_is_refused(tmp_path: pathlib.Path) -> None:
+    with open(tmp_path / "a.json", "wb") as file:
+        file.truncate(5 << 20)
+    with pytest.raises(exception.ConfigError, match="too large"):
+        files.read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("text", ["", "{", "\x00", "[" * 100_000])
+def test_a_broken_file_is_one_clear_error(
+    tmp_path: pathlib.Path, text: str
+) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(exception.ConfigError) as caught:
+        files.read_json(tmp_path / "a.json")
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path / "a.json") in str(caught.value)
+
+
+def test_a_failed_write_leaves_nothing_behind(
+    tmp_path: pathlib.Path,
+) -> None:
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(exception.ConfigError, match="cannot write"):
+        files.write_json(tmp_path / "a.json", 1)
+    assert [each.name for each in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_replaced_file_has_another_signature(
+    tmp_path: pathlib.Path,
+) -> None:
+    path = tmp_path / "a.json"
+    assert files.signature(path) is None
+    files.write_json(path, 1)
+    before = files.signature(path)
+    files.write_json(path, 2)
+    assert files.signature(path) != before

@@ -15,7 +15,6 @@
 import json
 import os
 import select
-import shutil
 import socket
 import subprocess
 import sys
@@ -85,7 +84,11 @@ class ServerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._port = ReservedPort()
         self.url = f"http://{LOOPBACK}:{self._port.number}"
-        self.folder = Path(tempfile.mkdtemp(prefix=f"mig-{name.lower()}-"))
+        # An object, not mkdtemp(): it goes also when nobody calls close().
+        self._temporary = tempfile.TemporaryDirectory(
+            prefix=f"mig-{name.lower()}-", ignore_cleanup_errors=True
+        )
+        self.folder = Path(self._temporary.name)
         self.log_file = self.folder / "server.log"
 
     def arguments(self) -> Sequence[str]:
@@ -169,7 +172,7 @@ class ServerProcess:
         """Stop for good: the port is free, the temporary folder gone."""
         self.stop()
         self._port.release()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._temporary.cleanup()
 
     def __enter__(self) -> Self:
         try:

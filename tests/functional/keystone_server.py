@@ -167,8 +167,11 @@ def running_pair() -> Iterator[SecuredPlacement]:
     placement = placement_server.PlacementProcess(config=config)
     # Each needs the other's URL, which is known before the start.
     keystone.placement_url = placement.url
-    with keystone, placement:
-        yield SecuredPlacement(keystone, placement)
+    try:
+        with keystone, placement:
+            yield SecuredPlacement(keystone, placement)
+    finally:
+        placement.close()  # also where Keystone did not start
 
 
 # Below: in Keystone's own process.

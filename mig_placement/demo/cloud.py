@@ -1,0 +1,100 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""The demo's Nova: makes the compute root and asks as the scheduler does."""
+
+import time
+import urllib.parse
+import uuid
+from typing import Any
+
+from keystoneauth1 import adapter
+from keystoneauth1 import session
+from keystoneauth1 import token_endpoint
+
+from mig_placement.demo import placement_server
+from mig_placement.placement import client
+from mig_placement.placement import names
+
+_PATIENCE = 20.0
+_POLL = 0.005
+
+
+class Cloud:
+    """Reads and writes Placement without any code of the agent's."""
+
+    def __init__(self, url: str, root_name: str) -> None:
+        self._adapter = adapter.Adapter(
+            session.Session(
+                auth=token_endpoint.Token(url, placement_server.ADMIN_TOKEN)
+            ),
+            service_type="placement",
+            endpoint_override=url,
+            default_microversion=client.MICROVERSION,
+        )
+        self._root_name = root_name
+        self._root = str(uuid.uuid4())
+
+    def create_root(self) -> None:
+        """As nova-compute does when it starts."""
+        body = {"name": self._root_name, "uuid": self._root}
+        self._adapter.post("/resource_providers", json=body)
+        self._adapter.put(
+            f"/resource_providers/{self._root}/inventories",
+            json={
+                "resource_provider_generation": 0,
+                "inventories": {
+                    "VCPU": {"total": 64},
+                    "MEMORY_MB": {"total": 262144},
+                },
+            },
+        )
+
+    def candidates(self, resource_class: str | None) -> int:
+        """Hosts that Nova's scheduler would get for a flavor.
+
+        :param resource_class: what one unit is asked of, as a generated
+            flavor does; None is a VM without a GPU.
+        """
+        query = {"resources": "VCPU:1,MEMORY_MB:1024"}
+        if resource_class:
+            query["required"] = names.NODE_READY
+            query["resources_MIG"] = f"{resource_class}:1"
+        response = self._adapter.get(
+            f"/allocation_candidates?{urllib.parse.urlencode(query)}",
+            raise_exc=False,
+        )
+        # A class that nobody ever reported is a 400, and no host.
+        answer = response.json() if response.status_code == 200 else {}
+        return len(answer.get("allocation_requests", []))
+
+    def inventories(self) -> dict[str, dict[str, Any]]:
+        """Inventories of the first GPU's provider, by class."""
+        answer = self._adapter.get(
+            f"/resource_providers?in_tree={self._root}"
+        ).json()
+        for provider in answer["resource_providers"]:
+            if names.is_gpu_provider(provider["name"], self._root_name):
+                return dict(self._inventories(provider["uuid"]))
+        return {}
+
+    def _inventories(self, provider: str) -> Any:
+        url = f"/resource_providers/{provider}/inventories"
+        return self._adapter.get(url).json()["inventories"]
+
+    def wait_for(self, resource_class: str, candidates: int) -> float | None:
+        """Seconds until that many candidates are there, None: too many."""
+        began = time.monotonic()
+        while time.monotonic() - began < _PATIENCE:
+            if self.candidates(resource_class) == candidates:
+                return time.monotonic() - began
+            time.sleep(_POLL)
+        return None

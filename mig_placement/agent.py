@@ -99,7 +99,7 @@ class Agent:
 
     def _loop(self) -> bool:
         while True:
-            self._tick()
+            self.tick()
             received = self._sleep(self._delay())
             if received & _STOP:
                 self._say_goodbye()
@@ -107,7 +107,8 @@ class Agent:
             if signal.SIGHUP in received:
                 return True
 
-    def _tick(self) -> None:
+    def tick(self) -> None:
+        """Look once and tell Placement; never raises."""
         try:
             report = self._passed()
         except Exception:

@@ -13,14 +13,17 @@
 
 import argparse
 import collections.abc
+import pathlib
+import tempfile
 
 from cliff import lister
 
 from mig_placement import exception
+from mig_placement import simulator
 from mig_placement.cmd import base
 from mig_placement.hardware import model
+from mig_placement.hardware import session
 from mig_placement.placement import names
-from mig_placement.simulator import hypothetical
 
 _Rows = collections.abc.Iterator[tuple[object, ...]]
 _Table = tuple[tuple[str, ...], _Rows]
@@ -76,14 +79,19 @@ def hypothetical_node(text: str) -> model.Node:
             where=f"--model {text}",
             mend="give 1 to 64, as in A100-40GB:2",
         )
-    models = hypothetical.models()
-    if name not in models:
+    if name not in simulator.models():
         raise exception.ConfigError(
             f"no GPU model {name!r} is known",
             where=f"--model {text}",
-            mend=f"use one of {', '.join(sorted(models))}",
+            mend=f"use one of {', '.join(sorted(simulator.models()))}",
         )
-    return hypothetical.node(name, int(count or 1))
+    with tempfile.TemporaryDirectory(prefix="mig-placement-") as folder:
+        path = pathlib.Path(folder) / "gpus.json"
+        models = [name] * int(count or 1)
+        simulator.SimulatedNode(path).create(models, mig=True)
+        simulator.install(str(path))
+        with session.Session() as opened:
+            return opened.observe()
 
 
 def _profiles(

@@ -14,6 +14,7 @@
 import argparse
 import importlib.metadata
 import sys
+from typing import Any
 
 from cliff import app
 from cliff import commandmanager
@@ -66,7 +67,7 @@ class Tool(app.App):
         )
 
     def build_option_parser(
-        self, *args: object, **kwargs: object
+        self, *args: Any, **kwargs: Any
     ) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().build_option_parser(
             *args, **kwargs

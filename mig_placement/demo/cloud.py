@@ -14,6 +14,7 @@
 import time
 import urllib.parse
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from keystoneauth1 import adapter
@@ -91,10 +92,24 @@ class Cloud:
         return self._adapter.get(url).json()["inventories"]
 
     def wait_for(self, resource_class: str, candidates: int) -> float | None:
-        """Seconds until that many candidates are there, None: too many."""
-        began = time.monotonic()
-        while time.monotonic() - began < _PATIENCE:
-            if self.candidates(resource_class) == candidates:
-                return time.monotonic() - began
-            time.sleep(_POLL)
-        return None
+        """Seconds until that many candidates are there; None is never."""
+        return _wait(lambda: self.candidates(resource_class) == candidates)
+
+    def wait_until_reserved(self) -> bool:
+        """Whether the first GPU comes to be wholly reserved."""
+        return _wait(self._is_reserved) is not None
+
+    def _is_reserved(self) -> bool:
+        return all(
+            each["reserved"] == each["total"]
+            for each in self.inventories().values()
+        )
+
+
+def _wait(condition: Callable[[], bool]) -> float | None:
+    began = time.monotonic()
+    while time.monotonic() - began < _PATIENCE:
+        if condition():
+            return time.monotonic() - began
+        time.sleep(_POLL)
+    return None

@@ -27,6 +27,7 @@ _Handle = Any
 # never does.
 _PROFILE_ENUMS = 128
 _MAX_PLACEMENTS = 1024
+_MAX_TEXT = 200
 
 _ARCHITECTURES = {
     pynvml.NVML_DEVICE_ARCH_VOLTA: "Volta",
@@ -106,7 +107,9 @@ class Walk:
 def _text(raw: str | bytes) -> str:
     """A string of NVML's without what could harm a terminal or a log."""
     text = raw.decode(errors="replace") if isinstance(raw, bytes) else raw
-    return "".join(char for char in text if char.isprintable())[:200]
+    if len(text) <= _MAX_TEXT and text.isprintable():
+        return text
+    return "".join(char for char in text if char.isprintable())[:_MAX_TEXT]
 
 
 def _constant(handle: _Handle, index: int, uuid: str) -> model.Gpu:

@@ -37,8 +37,8 @@ _MAX_TEXT = 200
 class Response(Protocol):
     """What of requests.Response is used."""
 
-    status_code: int
-    text: str
+    @property
+    def status_code(self) -> int: ...
 
     def json(self) -> Any: ...
 

@@ -159,12 +159,21 @@ def _is_close(wanted: ProfileName, name: str) -> bool:
         other = parse(name)
     except ValueError:
         return False
-    most = max(1.0, 0.05 * max(wanted.memory_gb, other.memory_gb))
     return (
         wanted.slices == other.slices
         and wanted.attributes == other.attributes
-        and abs(wanted.memory_gb - other.memory_gb) <= most
+        and _rounded(wanted.memory_gb, other.memory_gb)
     )
+
+
+def _rounded(one: int, other: int) -> bool:
+    """Whether two figures may be one memory size, rounded differently.
+
+    1 GB in less than 10 is no rounding: 1g.5gb is an A100's, 1g.6gb an
+    A30's.
+    """
+    larger = max(one, other)
+    return abs(one - other) <= min(max(1.0, 0.05 * larger), 0.1 * larger)
 
 
 def _what(declared: str, found: list[model.Profile]) -> str:

@@ -16,7 +16,7 @@ import collections.abc
 import dataclasses
 import functools
 import json
-import pathlib
+import os
 import types
 from typing import Any
 
@@ -101,8 +101,9 @@ class Model:
 @functools.cache
 def models() -> collections.abc.Mapping[str, Model]:
     """Every model that can be simulated, by its key."""
-    source = pathlib.Path(__file__).with_name("models.json")
-    loaded = json.loads(source.read_text(encoding="utf-8"))["models"]
+    path = os.path.join(os.path.dirname(__file__), "models.json")
+    with open(path, encoding="utf-8") as file:
+        loaded = json.load(file)["models"]
     return types.MappingProxyType(
         {key: _model(key, plain) for key, plain in loaded.items()}
     )

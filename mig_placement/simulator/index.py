@@ -88,6 +88,7 @@ class Card(Device):
             codes.GPU_IS_LOST if self.gpu.lost else codes.SUCCESS,
         )
         self.index = index
+        self.privileged = state.privileged
         self.model = self.gpu.kind()
         self.packed = packed.packed_model(self.model)
         self.name = self.model.product

@@ -110,7 +110,7 @@ class GpuInstanceQueries:
 
     def _privileged(self, handle: Any) -> indexes.Card:
         card = self._driver.card(handle)
-        if not self._driver.index().state.privileged:
+        if not card.privileged:
             raise codes.Refused(codes.NO_PERMISSION)
         return card
 
@@ -186,7 +186,7 @@ class ComputeInstanceQueries:
 
     def _privileged(self, handle: Any) -> indexes.Instance:
         instance = self._driver.instance(handle)
-        if not self._driver.index().state.privileged:
+        if not instance.card.privileged:
             raise codes.Refused(codes.NO_PERMISSION)
         return instance
 

@@ -15,7 +15,6 @@
 import collections.abc
 import contextlib
 import os
-import secrets
 from typing import Any
 from typing import Self
 
@@ -75,7 +74,7 @@ class SimulatedNode:
         :param overwrite: replace the node if there is one; waiters are
             woken and stay registered.
         """
-        state = states.State(seed or secrets.token_hex(8), driver)
+        state = states.State(seed or os.urandom(8).hex(), driver)
         addresses = pci_addresses or _addresses(len(models))
         if len(addresses) != len(models):
             raise codes.SimulatorError("not as many PCI addresses as models")

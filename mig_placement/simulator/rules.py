@@ -119,17 +119,20 @@ def driver_order(
     return tuple(start for start in order if start in profile.starts)
 
 
+def _mask(start: int, size: int) -> int:
+    """Slices as bits, which are quicker to compare than ranges."""
+    return ((1 << size) - 1) << start
+
+
 def free_starts(gpu: states.Gpu, profile: catalog.Profile) -> tuple[int, ...]:
     """Unoccupied starts of a profile, in the driver's order."""
-    taken = [
-        (gi.start, gi.start + profile_of(gpu, gi).size) for gi in gpu.instances
-    ]
+    taken = 0
+    for gi in gpu.instances:
+        taken |= _mask(gi.start, profile_of(gpu, gi).size)
     return tuple(
         start
         for start in driver_order(gpu.kind(), profile)
-        if all(
-            start + profile.size <= low or high <= start for low, high in taken
-        )
+        if not taken & _mask(start, profile.size)
     )
 
 
@@ -151,15 +154,21 @@ def _below_maximum(gpu: states.Gpu, profile: catalog.Profile) -> int:
     return max(profile.max_instances - present, 0)
 
 
-def _by_engines(gpu: states.Gpu, profile: catalog.Profile) -> int:
+def _engines_left(gpu: states.Gpu) -> list[int]:
     left = list(gpu.kind().full.media_engines)
     for gi in gpu.instances:
         for kind, count in enumerate(profile_of(gpu, gi).media_engines):
             left[kind] -= count
+    return left
+
+
+def _by_engines(gpu: states.Gpu, profile: catalog.Profile) -> int:
     return min(
         (
-            max(have, 0) // count
-            for have, count in zip(left, profile.media_engines, strict=True)
+            have // count
+            for have, count in zip(
+                _engines_left(gpu), profile.media_engines, strict=True
+            )
             if count
         ),
         default=profile.max_instances,
@@ -171,15 +180,15 @@ def free_compute_starts(
 ) -> tuple[int, ...]:
     """Unoccupied starts of a compute instance profile, lowest first."""
     profile = profile_of(gpu, gi)
-    taken: set[int] = set()
+    taken = 0
     for ci in gi.compute:
         present = compute_profile(gpu.kind(), profile, ci.profile_id)
         if present is not None:
-            taken.update(range(ci.start, ci.start + present.slices))
+            taken |= _mask(ci.start, present.slices)
     return tuple(
         start
         for start in wanted.starts
-        if taken.isdisjoint(range(start, start + wanted.slices))
+        if not taken & _mask(start, wanted.slices)
     )
 
 
@@ -187,34 +196,48 @@ def contradiction(gpu: states.Gpu) -> str:
     """Why a GPU's state cannot be, or nothing where it can."""
     if gpu.instances and not gpu.mode:
         return "has GPU instances and MIG mode is off"
-    empty = dataclasses.replace(gpu, instances=[])
+    taken = 0
     for gi in gpu.instances:
-        if not _possible(empty, gi):
+        profile = gpu.kind().profile(gi.profile_id)
+        if profile is None or not _is_placed(gpu, gi, profile):
             return f"has an impossible GPU instance {gi.gi_id}"
-        empty.instances.append(gi)
-    return ""
+        mask = _mask(gi.start, profile.size)
+        if taken & mask:
+            return f"has overlapping GPU instances at {gi.start}"
+        taken |= mask
+        if not _compute_fits(gpu, gi, profile):
+            return f"has impossible compute instances in {gi.gi_id}"
+    return _beyond_limits(gpu)
 
 
-def _possible(gpu: states.Gpu, gi: states.GpuInstance) -> bool:
-    profile = gpu.kind().profile(gi.profile_id)
-    if profile is None or not remaining(gpu, profile):
-        return False
-    if gi.start not in free_starts(gpu, profile):
-        return False
-    if gi.gi_id != gi_id(gpu.kind(), profile, gi.start):
-        return False
-    empty = dataclasses.replace(gi, compute=[])
-    for ci in gi.compute:
-        if not _compute_possible(gpu, empty, ci):
-            return False
-        empty.compute.append(ci)
-    return True
-
-
-def _compute_possible(
-    gpu: states.Gpu, gi: states.GpuInstance, ci: states.ComputeInstance
+def _is_placed(
+    gpu: states.Gpu, gi: states.GpuInstance, profile: catalog.Profile
 ) -> bool:
-    wanted = compute_profile(gpu.kind(), profile_of(gpu, gi), ci.profile_id)
-    if wanted is None or any(ci.ci_id == item.ci_id for item in gi.compute):
-        return False
-    return ci.start in free_compute_starts(gpu, gi, wanted)
+    return gi.start in profile.starts and gi.gi_id == gi_id(
+        gpu.kind(), profile, gi.start
+    )
+
+
+def _compute_fits(
+    gpu: states.Gpu, gi: states.GpuInstance, profile: catalog.Profile
+) -> bool:
+    taken = 0
+    for ci in gi.compute:
+        wanted = compute_profile(gpu.kind(), profile, ci.profile_id)
+        if wanted is None or ci.start not in wanted.starts:
+            return False
+        mask = _mask(ci.start, wanted.slices)
+        if taken & mask:
+            return False
+        taken |= mask
+    return len({ci.ci_id for ci in gi.compute}) == len(gi.compute)
+
+
+def _beyond_limits(gpu: states.Gpu) -> str:
+    profiles = [profile_of(gpu, gi) for gi in gpu.instances]
+    for profile in profiles:
+        if profiles.count(profile) > profile.max_instances:
+            return f"has too many {profile.name}"
+    if any(count < 0 for count in _engines_left(gpu)):
+        return "has more media engines in use than there are"
+    return ""

@@ -11,7 +11,6 @@
 # under the License.
 """mig-placement-agent, the service."""
 
-import importlib.metadata
 import logging
 import sys
 
@@ -23,6 +22,7 @@ from mig_placement import conf
 from mig_placement import cycle
 from mig_placement import exception
 from mig_placement import picture
+from mig_placement import version
 from mig_placement.geometry import verdict as verdicts
 from mig_placement.placement import connection
 from mig_placement.placement import desired
@@ -78,8 +78,9 @@ def _serve(arguments: list[str]) -> None:
             _close(options, error)
             raise
         with status.AgentLock(settings.run_dir):
-            version = importlib.metadata.version("mig-placement")
-            LOG.info("%s %s on %s", _PROG, version, settings.root_name)
+            LOG.info(
+                "%s %s on %s", _PROG, version.version(), settings.root_name
+            )
             _run(arguments, options, waker)
 
 

@@ -20,6 +20,7 @@ from cliff import app
 from cliff import commandmanager
 
 from mig_placement import exception
+from mig_placement import version
 
 # Loaded when called: only some need the SDK, which takes long to import.
 _COMMANDS = {
@@ -61,7 +62,7 @@ class Tool(app.App):
     def __init__(self) -> None:
         super().__init__(
             description=__doc__.strip(),
-            version=importlib.metadata.version("mig-placement"),
+            version=version.version(),
             command_manager=_Commands(),
             deferred_help=True,
         )

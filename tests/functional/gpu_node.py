@@ -173,6 +173,8 @@ class GpuNode:
 
     def blocked_by(self, index: int = 0) -> set[str]:
         """The reasons that Placement shows for a GPU."""
+        if len(self.cloud.providers()) < 2 + index:
+            return set()
         return {
             trait.removeprefix(names.BLOCKED)
             for trait in self.provider(index).traits

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from bench import node as nodes
 from bench import table
 from mig_placement import cycle
+from mig_placement.demo import cloud as clouds
 from mig_placement.placement import client
 from mig_placement.placement import sync
 from mig_placement.service import nvml
@@ -71,7 +72,7 @@ def closing(node: nodes.Node, url: str) -> list[table.Figure]:
         agent.wait(_PATIENCE)
 
 
-def _closing(node: nodes.Node, cloud: nodes.cloud.Cloud) -> table.Figure:
+def _closing(node: nodes.Node, cloud: clouds.Cloud) -> table.Figure:
     seconds = []
     for _ in range(_EVENTS):
         if cloud.wait_for("CUSTOM_MIG_1G_5GB", nodes.GPUS) is None:

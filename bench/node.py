@@ -94,6 +94,12 @@ class Node:
 
     def tool_seconds(self, *arguments: str) -> float:
         """Wall time of a command as a whole process."""
+        # As installed: with the bytecode that pip compiles.
+        environment = {
+            k: v
+            for k, v in os.environ.items()
+            if k != "PYTHONDONTWRITEBYTECODE"
+        }
         began = time.monotonic()
         subprocess.run(
             [
@@ -105,6 +111,7 @@ class Node:
             ],
             check=True,
             stdout=subprocess.DEVNULL,
+            env=environment,
         )
         return time.monotonic() - began
 

@@ -84,6 +84,10 @@ class Tool(app.App):
             )
         return parser
 
+    def interact(self) -> None:
+        """Without a command cliff would open a shell; show the help."""
+        self.run_subcommand(["help"])
+
     def config_arguments(self) -> list[str]:
         """What oslo.config is to parse."""
         return [
@@ -96,8 +100,7 @@ class Tool(app.App):
 def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     try:
-        # Without a command cliff would open a shell of its own.
-        return int(Tool().run(arguments or ["--help"]))
+        return int(Tool().run(arguments))
     except BrokenPipeError:
         # The reader, a pager for instance, has seen enough.
         return exception.EXIT_OK

@@ -91,6 +91,8 @@ def notice(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> str:
     """How changes are noticed."""
+    # A second look after a second would hide that nothing woke it.
+    monkeypatch.setattr(watch, "_LONGEST_MS", 60_000)
     if request.param == "polling":
         monkeypatch.setattr(watch, "_inotify", lambda _directory: None)
     return str(request.param)
@@ -128,6 +130,17 @@ def test_no_event_after_registration_is_lost(
         (0, XID, 94, gi_id, 0),
         (1, XID, 79, WHOLE, WHOLE),
     ]
+
+
+def test_what_happened_before_registration_is_not_told(
+    node: simulator.SimulatedNode,
+) -> None:
+    events = event_set(gpus=())
+    node.send_xid(0, 31)
+    handle = pynvml.nvmlDeviceGetHandleByIndex(0)
+    pynvml.nvmlDeviceRegisterEvents(handle, XID, events)
+    node.send_xid(0, 43)
+    assert everything(events) == [(0, XID, 43, WHOLE, WHOLE)]
 
 
 def test_only_registered_types_and_gpus_are_told(
@@ -200,6 +213,16 @@ def test_a_change_without_events_does_not_end_a_wait(
     with pytest.raises(pynvml.NVMLError_Timeout):
         pynvml.nvmlEventSetWait_v2(events, 100)
     timer.join()
+
+
+@pytest.mark.usefixtures("notice")
+def test_a_wait_spends_no_processor(node: simulator.SimulatedNode) -> None:
+    events = event_set(XID)
+    node.create_instance(0, "1g.5gb")
+    start = time.thread_time()
+    with pytest.raises(pynvml.NVMLError_Timeout):
+        pynvml.nvmlEventSetWait_v2(events, 500)
+    assert time.thread_time() - start < 0.2
 
 
 def test_a_lost_gpu_wakes_its_waiter(node: simulator.SimulatedNode) -> None:

@@ -116,6 +116,38 @@ def test_what_is_no_state_is_refused(raw: bytes) -> None:
         parse.state(raw)
 
 
+def test_overlapping_instances_are_refused() -> None:
+    state = example()
+    first, second = state.gpus[0].instances
+    second.start, second.gi_id = first.start, first.gi_id
+    with pytest.raises(parse.Malformed, match="overlapping"):
+        parse.state(state.encoded())
+
+
+def test_more_media_engines_than_there_are_are_refused() -> None:
+    state = states.State("seed", "580.159.04")
+    gpu = states.Gpu(
+        state.new_serial(),
+        "A30-24GB",
+        "GPU-" + state.derived_uuid("gpu", 1),
+        "00000000:41:00.0",
+        True,
+        True,
+    )
+    state.gpus.append(gpu)
+    for name, start in (("1g.6gb+me", 0), ("2g.12gb+me", 2)):
+        profile = gpu.kind().profile(name)
+        assert profile is not None
+        gi_id = rules.gi_id(gpu.kind(), profile, start)
+        gpu.instances.append(
+            states.GpuInstance(
+                state.new_serial(), gi_id, profile.profile_id, start
+            )
+        )
+    with pytest.raises(parse.Malformed, match="media engines"):
+        parse.state(state.encoded())
+
+
 def test_two_gpus_in_one_slot_are_refused() -> None:
     state = example()
     state.gpus.append(

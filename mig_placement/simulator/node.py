@@ -71,8 +71,8 @@ class SimulatedNode:
         :param mig: the MIG mode of all GPUs.
         :param driver: the driver's version.
         :param seed: makes all UUIDs the same again; default random.
-        :param overwrite: replace the node if there is one; waiters are
-            woken and stay registered.
+        :param overwrite: replace the node if there is one; its waiters
+            are woken and have to register with the new GPUs.
         """
         state = states.State(seed or os.urandom(8).hex(), driver)
         addresses = pci_addresses or _addresses(len(models))
@@ -96,9 +96,10 @@ class SimulatedNode:
             old = self._store.read()
             state.last_serial = old.last_serial
             state.last_event = old.last_event
+            for gpu in old.gpus:
+                state.emit(gpu, codes.EVENT_MIG_CONFIG_CHANGE)
 
     def _write_new(self, state: states.State) -> None:
-        _wake_all(state)
         _settle(state)
         self._store.write(state)
 

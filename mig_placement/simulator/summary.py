@@ -27,6 +27,11 @@ def summary(state: states.State) -> dict[str, Any]:
         "privileged": state.privileged,
         "delay_ms": state.delay_ms,
         "mutations": state.mutations,
+        "stuck_destroys": state.stuck_destroys,
+        "faults": [
+            {"at": item.at, "action": item.action, "code": item.code}
+            for item in state.faults
+        ],
         "gpus": [
             {"index": index, **_gpu(state, gpu)}
             for index, gpu in enumerate(state.gpus)

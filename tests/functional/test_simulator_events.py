@@ -173,6 +173,11 @@ def test_a_reboot_and_a_new_node_are_told_to_old_waiters(
     events = event_set(MIG, (0,))
     node.reboot()
     assert len(everything(events)) == 1
+    node.create(["A30-24GB"], overwrite=True)
+    event = pynvml.nvmlEventSetWait_v2(events, 0)
+    assert event.eventType == MIG
+    with pytest.raises(pynvml.NVMLError_InvalidArgument):
+        pynvml.nvmlDeviceGetUUID(event.device)
 
 
 def test_a_waiter_of_one_process_hears_what_nvml_does_in_another(

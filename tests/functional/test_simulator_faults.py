@@ -16,6 +16,8 @@ import collections.abc
 import multiprocessing
 import pathlib
 import signal
+import threading
+import time
 from typing import Any
 
 import pynvml
@@ -230,6 +232,43 @@ def test_a_delay_is_taken_by_every_change(
     gi = pynvml.nvmlDeviceCreateGpuInstance(handle(), ONE_G)
     pynvml.nvmlGpuInstanceDestroy(gi)
     assert slept == [0.25, 0.25]
+
+
+def create_all(gpu: int, count: int) -> None:
+    for _ in range(count):
+        pynvml.nvmlDeviceCreateGpuInstance(handle(gpu), ONE_G)
+
+
+@pytest.mark.usefixtures("nvml")
+@pytest.mark.parametrize(("second", "together"), [(0, 1), (1, 2)])
+def test_gpus_change_in_parallel_and_one_gpu_in_order(
+    node: simulator.SimulatedNode,
+    monkeypatch: pytest.MonkeyPatch,
+    second: int,
+    together: int,
+) -> None:
+    sleeping: list[int] = []
+    most: list[int] = []
+    really_sleep = time.sleep
+
+    def sleep(seconds: float) -> None:
+        sleeping.append(1)
+        most.append(len(sleeping))
+        really_sleep(seconds)
+        sleeping.pop()
+
+    node.set_delay(50)
+    monkeypatch.setattr("time.sleep", sleep)
+    threads = [
+        threading.Thread(target=create_all, args=(gpu, 2))
+        for gpu in (0, second)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert max(most) == together
+    assert node.mutations == 4
 
 
 @pytest.mark.usefixtures("nvml")

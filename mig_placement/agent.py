@@ -37,6 +37,8 @@ LOG = logging.getLogger(__name__)
 
 _STOP = frozenset({signal.SIGTERM, signal.SIGINT})
 _FIRST_RETRY = 1.0
+# nova-compute makes the root soon after it started; a look costs one GET.
+_ROOT_RETRY = 10.0
 
 
 @dataclasses.dataclass(slots=True)
@@ -45,9 +47,11 @@ class _Retry:
 
     most: float
     failures: int = 0
+    at_most: float = float("inf")
 
-    def failed(self) -> None:
+    def failed(self, at_most: float = float("inf")) -> None:
         self.failures += 1
+        self.at_most = at_most
 
     def succeeded(self) -> None:
         self.failures = 0
@@ -57,7 +61,8 @@ class _Retry:
             return self.most
         grown = _FIRST_RETRY * 2.0 ** min(self.failures - 1, 20)
         # Jitter: a thousand agents lost the same Placement just now.
-        return min(self.most, grown) * random.uniform(0.5, 1)  # noqa: S311
+        limit = min(self.most, self.at_most)
+        return min(limit, grown) * random.uniform(0.5, 1)  # noqa: S311
 
 
 class Agent:
@@ -129,7 +134,7 @@ class Agent:
             self._cycle.tell(seen)
         except exception.RootNotFound as error:
             # Nothing is offered on a node that Placement does not know.
-            self._retry.failed()
+            self._retry.failed(_ROOT_RETRY)
             self._be_ready()
             return self._report(seen, str(error))
         except exception.MigPlacementError as error:

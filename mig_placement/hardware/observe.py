@@ -212,7 +212,7 @@ def _instances(card: _Card) -> tuple[model.GpuInstance, ...]:
         for profile in card.gpu.profiles
         for gi_handle in _gi_handles(card.handle, profile)
     ]
-    uuids = _mig_uuids(card.handle) if found else {}
+    uuids = mig_uuids(card.handle) if found else {}
     return tuple(
         sorted(
             (_instance(card, profile, gi, uuids) for profile, gi in found),
@@ -255,7 +255,7 @@ def _compute_instances(
     """(CI id, profile name) of one GPU instance, by id."""
     known = card.ci_profiles.get(profile.profile_id)
     if known is None:
-        known = card.ci_profiles[profile.profile_id] = _ci_profiles(gi)
+        known = card.ci_profiles[profile.profile_id] = ci_profiles(gi)
     return sorted(
         (int(pynvml.nvmlComputeInstanceGetInfo_v2(ci).id), name)
         for ci_profile_id, name in known
@@ -263,7 +263,7 @@ def _compute_instances(
     )
 
 
-def _ci_profiles(gi: _Handle) -> tuple[tuple[int, str], ...]:
+def ci_profiles(gi: _Handle) -> tuple[tuple[int, str], ...]:
     profiles: dict[int, str] = {}
     for enum in range(pynvml.NVML_COMPUTE_INSTANCE_PROFILE_COUNT):
         try:
@@ -291,7 +291,7 @@ def _ci_handles(
     return list(buffer[: count.value])
 
 
-def _mig_uuids(handle: _Handle) -> dict[tuple[int, int], str]:
+def mig_uuids(handle: _Handle) -> dict[tuple[int, int], str]:
     """MIG device UUIDs by (GI id, CI id)."""
     uuids: dict[tuple[int, int], str] = {}
     for index in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)):

@@ -20,6 +20,8 @@ have no place; so the search is for placements alone.
 import collections
 import collections.abc
 import dataclasses
+import itertools
+import operator
 
 from mig_placement.hardware import model
 
@@ -51,15 +53,16 @@ def assignments(
     by_name = {profile.name: profile for profile in profiles}
     if not _within_limits(by_name, demand, fixed):
         return
-    taken = 0
-    for each in fixed:
-        mask = _mask(each.placement)
-        if each.placement not in by_name[each.profile].placements or (
-            taken & mask
-        ):
-            return
-        taken |= mask
-    for found in _Search(by_name, demand).ways(taken):
+    fixed_at = sorted(each.placement for each in fixed)
+    if any(
+        each.placement not in by_name[each.profile].placements
+        for each in fixed
+    ) or any(
+        one.overlaps(other) for one, other in itertools.pairwise(fixed_at)
+    ):
+        return
+    search = _Search(by_name, demand, fixed_at)
+    for found in search.ways(0, search.counts):
         yield (*fixed, *found)
 
 
@@ -125,78 +128,65 @@ def _within_limits(
     )
 
 
-def _mask(placement: model.Placement) -> int:
-    return ((1 << placement.size) - 1) << placement.start
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Need:
-    """So many of one profile, each at one of these places."""
-
-    count: int
-    places: tuple[tuple[int, Located], ...]
+_Counts = tuple[int, ...]
 
 
 class _Search:
-    """Depth first; what led nowhere once is not tried again."""
+    """From left to right; what led nowhere once is not tried again.
+
+    Instances that do not overlap have one order, by their start. So every
+    set of them is found once, and what can follow depends on nothing but
+    the slice reached and the counts left.
+    """
 
     def __init__(
         self,
         by_name: collections.abc.Mapping[str, model.Profile],
         demand: Demand,
+        fixed: collections.abc.Sequence[model.Placement],
     ) -> None:
-        needs = [
-            _Need(count, _places(by_name[name]))
-            for name, count in demand.items()
-            if count > 0
-        ]
-        # The widest and the least movable first: dead ends show early.
-        self._needs = sorted(needs, key=_freedom)
-        self._dead: set[tuple[int, int, int, int]] = set()
+        wanted = [name for name, count in demand.items() if count > 0]
+        self.counts = tuple(demand[name] for name in wanted)
+        self._candidates = sorted(
+            (
+                (kind, Located(name, place))
+                for kind, name in enumerate(wanted)
+                for place in set(by_name[name].placements)
+                if not any(place.overlaps(other) for other in fixed)
+            ),
+            # The widest first: the narrow ones find a place beside them.
+            key=lambda each: (
+                each[1].placement.start,
+                -each[1].placement.size,
+                each,
+            ),
+        )
+        self._sizes = tuple(
+            min((p.size for p in by_name[name].placements), default=0)
+            for name in wanted
+        )
+        self._end = total_slices(list(by_name.values()))
+        self._dead: set[tuple[int, _Counts]] = set()
 
     def ways(
-        self, taken: int
+        self, at: int, counts: _Counts
     ) -> collections.abc.Iterator[tuple[Located, ...]]:
-        if not self._needs:
-            return iter([()])
-        return self._place(0, self._needs[0].count, 0, taken)
-
-    def _place(
-        self, at: int, left: int, first: int, taken: int
-    ) -> collections.abc.Iterator[tuple[Located, ...]]:
-        """Ways to place ``left`` of need ``at`` and all needs after it.
-
-        Instances of a profile are alike: each takes a place after the
-        one before, so that no set is found twice.
-        """
-        if not left:
-            at += 1
-            if at == len(self._needs):
-                yield ()
-                return
-            left, first = self._needs[at].count, 0
-        state = at, left, first, taken
-        if state in self._dead:
+        """Ways to place the counts at slice ``at`` or after it."""
+        if not any(counts):
+            yield ()
+            return
+        if (at, counts) in self._dead or self._end - at < self._width(counts):
             return
         found = False
-        for index in range(first, len(self._needs[at].places) - left + 1):
-            mask, located = self._needs[at].places[index]
-            if mask & taken:
-                continue
-            for rest in self._place(at, left - 1, index + 1, taken | mask):
-                found = True
-                yield (located, *rest)
+        for kind, located in self._candidates:
+            if counts[kind] and located.placement.start >= at:
+                left = (*counts[:kind], counts[kind] - 1, *counts[kind + 1 :])
+                for rest in self.ways(located.placement.stop, left):
+                    found = True
+                    yield (located, *rest)
         if not found:
-            self._dead.add(state)
+            self._dead.add((at, counts))
 
-
-def _places(profile: model.Profile) -> tuple[tuple[int, Located], ...]:
-    return tuple(
-        (_mask(each), Located(profile.name, each))
-        for each in sorted(set(profile.placements))
-    )
-
-
-def _freedom(need: _Need) -> tuple[int, int]:
-    widest = max((each.placement.size for _, each in need.places), default=0)
-    return -widest, len(need.places) - need.count
+    def _width(self, counts: _Counts) -> int:
+        """Slices that the counts take at least."""
+        return sum(map(operator.mul, counts, self._sizes))

@@ -20,6 +20,7 @@ import time
 from mig_placement import conf
 from mig_placement import cycle
 from mig_placement import exception
+from mig_placement import keeper
 from mig_placement import picture
 from mig_placement.geometry import verdict as verdicts
 from mig_placement.placement import desired
@@ -78,6 +79,7 @@ class Agent:
         self._waker = waker
         self._nvml = nvml.Nvml(settings)
         self._cycle = cycle.Cycle(settings, self._nvml, synchronizer)
+        self._keeper = keeper.Keeper(settings, self._cycle, self._nvml)
         self._watcher = watch.Watcher(
             self._nvml,
             (
@@ -131,6 +133,8 @@ class Agent:
     def _passed(self) -> status.Report:
         seen = self._cycle.look(self._watcher.take())
         try:
+            if self._keeper.keep(seen):
+                seen = self._cycle.look(self._watcher.take())
             self._cycle.tell(seen)
         except exception.RootNotFound as error:
             # Nothing is offered on a node that Placement does not know.
@@ -148,7 +152,11 @@ class Agent:
         self, seen: desired.Picture, trouble: str = ""
     ) -> status.Report:
         return status.Report(
-            seen, self._cycle.rules.scope, told=not trouble, trouble=trouble
+            seen,
+            self._cycle.rules.scope,
+            told=not trouble,
+            trouble=trouble,
+            restore=self._keeper.lines,
         )
 
     def _announce(self, report: status.Report) -> None:

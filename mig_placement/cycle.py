@@ -17,11 +17,13 @@ import functools
 from mig_placement import conf
 from mig_placement import exception
 from mig_placement import picture
+from mig_placement.geometry import layout
 from mig_placement.geometry import layout_file
 from mig_placement.geometry import verdict as verdicts
 from mig_placement.hardware import health
 from mig_placement.hardware import model
 from mig_placement.placement import desired
+from mig_placement.placement import model as model_of_placement
 from mig_placement.placement import names
 from mig_placement.placement import sync
 from mig_placement.service import files
@@ -61,19 +63,16 @@ class Declared:
         return self._value
 
 
-class Cycle:
-    """Looks at the node and tells Placement."""
+class Observer:
+    """Looks at the node and judges it.
 
-    def __init__(
-        self,
-        settings: conf.Settings,
-        library: nvml.Nvml,
-        synchronizer: sync.Synchronizer,
-    ) -> None:
+    :raises ConfigError: a class or trait of [mapping] cannot be used.
+    """
+
+    def __init__(self, settings: conf.Settings, library: nvml.Nvml) -> None:
         self.rules = rules(settings)
         self._settings = settings
         self._nvml = library
-        self._synchronizer = synchronizer
         self._declared = Declared(settings)
 
     def look(
@@ -108,6 +107,30 @@ class Cycle:
             marks.write(self._settings.run_dir, valid)
         return health.ailments(valid)
 
+    def wanted(self, node: model.Node) -> layout.NodeLayout:
+        """The layout of the node.
+
+        :raises LayoutError: there is none that it can have.
+        """
+        declared = self._declared.read()
+        if isinstance(declared, exception.LayoutError):
+            raise declared
+        settings = self._settings
+        return layout.resolve(declared, settings.host, settings.label, node)
+
+
+class Cycle(Observer):
+    """Looks at the node and tells Placement."""
+
+    def __init__(
+        self,
+        settings: conf.Settings,
+        library: nvml.Nvml,
+        synchronizer: sync.Synchronizer,
+    ) -> None:
+        super().__init__(settings, library)
+        self._synchronizer = synchronizer
+
     def tell(self, seen: desired.Picture) -> sync.Outcome:
         """Bring Placement to what the picture asks for.
 
@@ -121,6 +144,36 @@ class Cycle:
         :raises PlacementError: Placement cannot be read.
         """
         return self._synchronizer.dry_run(self._decide(seen))
+
+    def close(self, seen: desired.Picture) -> model_of_placement.Tree | None:
+        """Tell, and read back what Placement then holds.
+
+        :returns: None where nova-compute has no root there yet, so that
+            nothing can be offered.
+        :raises PlacementError: it does not hold that now.
+        """
+        try:
+            self.tell(seen)
+        except exception.RootNotFound:
+            return None
+        return self.read()
+
+    def read(self) -> model_of_placement.Tree | None:
+        """What Placement holds now; None where it knows no such node.
+
+        :raises PlacementError: Placement cannot be read.
+        """
+        try:
+            return self._synchronizer.reread()
+        except exception.RootNotFound:
+            return None
+
+    def usages(self) -> model_of_placement.Tree | None:
+        """The tree last read, with what is allocated now.
+
+        :raises PlacementError: Placement cannot be read.
+        """
+        return self._synchronizer.with_fresh_usages()
 
     def _decide(self, seen: desired.Picture) -> sync.Decide:
         return functools.partial(

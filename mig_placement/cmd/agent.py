@@ -27,7 +27,7 @@ from mig_placement.geometry import verdict as verdicts
 from mig_placement.placement import connection
 from mig_placement.placement import desired
 from mig_placement.placement import sync
-from mig_placement.service import status
+from mig_placement.service import lock
 from mig_placement.service import wake
 
 LOG = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def _serve(arguments: list[str]) -> None:
         except exception.ConfigError as error:
             _close(options, error)
             raise
-        with status.AgentLock(settings.run_dir):
+        with lock.agent(settings.run_dir):
             LOG.info(
                 "%s %s on %s", _PROG, version.version(), settings.root_name
             )

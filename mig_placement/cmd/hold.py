@@ -22,6 +22,7 @@ from mig_placement import conf
 from mig_placement import exception
 from mig_placement.cmd import base
 from mig_placement.service import hold
+from mig_placement.service import lock
 from mig_placement.service import marks
 from mig_placement.service import status
 
@@ -52,7 +53,7 @@ class _Told(base.Mixin, command.Command):
 
         :raises PlacementError: Placement was not told.
         """
-        if status.agent_runs(settings.run_dir):
+        if lock.agent_runs(settings.run_dir):
             return _wait(settings, timeout, seen)
         # Imported here: with an agent the SDK is not needed.
         from mig_placement.cmd import sync

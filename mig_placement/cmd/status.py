@@ -21,12 +21,21 @@ from cliff import show
 from mig_placement import exception
 from mig_placement.cmd import base
 from mig_placement.cmd import drawing
+from mig_placement.service import lock
 from mig_placement.service import status
 
 
 class _Reasons(columns.FormattableColumn[Any]):
     def human_readable(self) -> str:
         return "\n".join(f"{r['reason']}: {r['detail']}" for r in self._value)
+
+    def machine_readable(self) -> Any:
+        return self._value
+
+
+class _Lines(columns.FormattableColumn[Any]):
+    def human_readable(self) -> str:
+        return "\n".join(self._value)
 
     def machine_readable(self) -> Any:
         return self._value
@@ -53,7 +62,7 @@ class Status(base.Mixin, show.ShowOne):
     ) -> tuple[tuple[str, ...], tuple[object, ...]]:
         settings = self.settings()
         value = status.read(settings.run_dir)
-        runs = status.agent_runs(settings.run_dir)
+        runs = lock.agent_runs(settings.run_dir)
         fields = _fields(value, runs)
         if value["gate"]["state"] != "open":
             self.exit_status = exception.EXIT_MISMATCH
@@ -77,6 +86,7 @@ def _fields(
             "placement": "in step" if placement["in_step"] else "not in step",
             "placement_trouble": placement["trouble"],
             "placement_last_success": placement["last_success"],
+            "restore": _Lines(value["restore"]),
             "gpus": _Gpus(value["gpus"]),
         }
     except (LookupError, TypeError) as error:

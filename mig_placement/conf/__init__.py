@@ -53,6 +53,11 @@ class Settings:
     simulate: str
     layout_file: pathlib.Path
     label: str
+    apply: str
+    apply_command: str
+    apply_timeout: float
+    allow_gpu_reset: bool
+    reset_command: str
     classes: collections.abc.Mapping[str, str]
     traits: frozenset[str]
     scope: str
@@ -96,6 +101,11 @@ def settings(conf: cfg.ConfigOpts) -> Settings:
             simulate=conf.hardware.simulate,
             layout_file=pathlib.Path(conf.layout.file),
             label=conf.layout.config,
+            apply=conf.layout.apply,
+            apply_command=_command(conf),
+            apply_timeout=conf.layout.apply_timeout,
+            allow_gpu_reset=conf.layout.allow_gpu_reset,
+            reset_command=_reset_command(conf),
             classes=dict(conf.mapping.resource_classes),
             traits=frozenset(conf.mapping.traits),
             scope=conf.gate.scope,
@@ -106,6 +116,30 @@ def settings(conf: cfg.ConfigOpts) -> Settings:
         raise exception.ConfigError(
             _text(error), where="configuration", mend="correct the option"
         ) from error
+
+
+def _command(conf: cfg.ConfigOpts) -> str:
+    command: str = conf.layout.apply_command
+    if conf.layout.apply == "command" and not command.strip():
+        raise exception.ConfigError(
+            "apply = command, and no command",
+            where="[layout] apply_command",
+            mend="give the command line of the tool",
+        )
+    return command
+
+
+def _reset_command(conf: cfg.ConfigOpts) -> str:
+    command: str = conf.layout.reset_command
+    try:
+        command.format(pci_address="0000:00:00.0", index=0)
+    except (LookupError, ValueError) as error:
+        raise exception.ConfigError(
+            f"{command!r} has other braces than {{pci_address}} and {{index}}",
+            where="[layout] reset_command",
+            mend="write {{ and }} for braces of the command's own",
+        ) from error
+    return command
 
 
 def root_name(conf: cfg.ConfigOpts) -> str:

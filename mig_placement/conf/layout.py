@@ -26,4 +26,40 @@ OPTS = [
         help="Label under mig-configs that this node is to have, where the"
         " file's mig-nodes does not say it.",
     ),
+    cfg.StrOpt(
+        "apply",
+        default="none",
+        choices=[
+            ("none", "Only watch; another tool makes the instances."),
+            ("native", "The agent makes them through NVML; needs root."),
+            ("command", "The agent runs apply_command."),
+        ],
+        help="Who brings the layout back when the geometry is another.",
+    ),
+    cfg.StrOpt(
+        "apply_command",
+        default="",
+        help="With apply = command: the operator's own tool, as a command"
+        " line without a shell, for example nvidia-mig-parted apply -f"
+        " /etc/mig-placement/layout.yaml -c mixed. Only what is observed"
+        " afterwards counts, not its exit status.",
+    ),
+    cfg.FloatOpt(
+        "apply_timeout",
+        default=300,
+        min=1,
+        max=3600,
+        help="Seconds after which apply_command or reset_command is killed.",
+    ),
+    cfg.BoolOpt(
+        "allow_gpu_reset",
+        default=False,
+        help="Whether a GPU that nobody uses may be reset where its MIG mode"
+        " waits for that (Ampere).",
+    ),
+    cfg.StrOpt(
+        "reset_command",
+        default="nvidia-smi --gpu-reset --id={pci_address}",
+        help="How one GPU is reset; {pci_address} and {index} are put in.",
+    ),
 ]

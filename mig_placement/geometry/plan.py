@@ -146,167 +146,90 @@ class _Gpu:
         allowed: collections.abc.Container[tuple[int, target.Located]],
     ) -> None:
         self._gpu = gpu
-        self._in_use = in_use
+        self._existing = {target.located(each): each for each in gpu.instances}
+        # What was in use and is gone needs no care any more.
+        self._in_use = [each for each in in_use if each.slot in self._existing]
         self._pinned = frozenset(
             each.slot
-            for each in in_use
+            for each in self._in_use
             if (gpu.index, each.slot) not in allowed
         )
 
     def planned(self, wanted: layout.GpuLayout) -> GpuPlan:
-        declared = wanted.instances if wanted.mig_enabled else ()
         aim = target.find(
             self._gpu,
-            declared,
+            wanted.instances if wanted.mig_enabled else (),
             self._pinned,
             frozenset(each.slot for each in self._in_use),
         )
-        shapes = _shapes(self._gpu, declared, aim)
-        steps = (
-            *self._mode(wanted.mig_enabled, first=True),
-            *self._destroyed(aim.instances),
-            *self._mode(wanted.mig_enabled, first=False),
-            *self._created(aim.instances, shapes),
-        )
+        enable = wanted.mig_enabled
         return GpuPlan(
             gpu=self._gpu,
-            steps=steps,
+            steps=(
+                *(self._mode(enable) if enable else ()),
+                *self._destroyed(aim),
+                *(self._mode(enable) if not enable else ()),
+                *self._created(aim),
+            ),
             after=tuple(sorted(aim.instances, key=_start)),
             disturbed=tuple(
-                each for each in self._in_use if each.slot not in aim.instances
+                each for each in self._in_use if self._loses(each.slot, aim)
             ),
-            waiting=self._waiting(aim, shapes, wanted),
+            waiting=tuple(
+                each for each in self._in_use if self._waits(each.slot, aim)
+            ),
             missing=aim.missing,
         )
 
-    def _mode(self, enable: bool, *, first: bool) -> tuple[SetMode, ...]:
-        """On before anything is created, off after all is destroyed."""
-        pending = self._gpu.mig_pending
-        if pending == enable or enable is not first:
-            return ()
-        if not enable and self._pinned:
-            return ()
-        return (SetMode(enable),)
+    def _mode(self, enable: bool) -> collections.abc.Iterator[SetMode]:
+        """What must stay keeps MIG mode on."""
+        if enable != self._gpu.mig_pending and (enable or not self._pinned):
+            yield SetMode(enable)
 
-    def _destroyed(
-        self, slots: frozenset[target.Located]
-    ) -> collections.abc.Iterator[Step]:
-        for instance in self._gpu.instances:
-            if target.located(instance) not in slots:
+    def _destroyed(self, aim: target.Target) -> collections.abc.Iterator[Step]:
+        for slot, instance in self._existing.items():
+            if slot not in aim.instances:
                 for ci in instance.compute_instances:
                     yield DestroyComputeInstance(instance.gi_id, ci)
-                yield DestroyGpuInstance(
-                    instance.gi_id, target.located(instance)
-                )
+                yield DestroyGpuInstance(instance.gi_id, slot)
 
-    def _created(
-        self,
-        slots: frozenset[target.Located],
-        shapes: collections.abc.Mapping[
-            target.Located, tuple[str, ...] | None
-        ],
-    ) -> collections.abc.Iterator[Step]:
-        existing = {target.located(each): each for each in self._gpu.instances}
-        for slot in sorted(slots, key=_start):
-            shape = shapes.get(slot)
-            if slot not in existing:
+    def _created(self, aim: target.Target) -> collections.abc.Iterator[Step]:
+        for slot in sorted(aim.instances, key=_start):
+            if slot in self._existing:
+                yield from self._reshaped(slot, aim)
+            else:
                 yield CreateGpuInstance(slot)
-                for profile in shape or ():
+                for profile in aim.shapes[slot] or ():
                     yield CreateComputeInstance(slot, profile)
-            elif shape is not None and slot not in self._pinned:
-                yield from _reshaped(existing[slot], shape)
 
-    def _waiting(
-        self,
-        aim: target.Target,
-        shapes: collections.abc.Mapping[
-            target.Located, tuple[str, ...] | None
-        ],
-        wanted: layout.GpuLayout,
-    ) -> tuple[InUse, ...]:
-        """Pinned instances that the layout does not have so."""
-        existing = {target.located(each): each for each in self._gpu.instances}
-        return tuple(
-            each
-            for each in self._in_use
-            if each.slot in self._pinned
-            and each.slot in existing
-            and (
-                not wanted.mig_enabled
-                or each.slot not in shapes
-                or not _has_shape(existing[each.slot], shapes[each.slot])
-            )
+    def _reshaped(
+        self, slot: target.Located, aim: target.Target
+    ) -> collections.abc.Iterator[Step]:
+        change = self._change(slot, aim)
+        for ci in change.destroy:
+            yield DestroyComputeInstance(self._existing[slot].gi_id, ci)
+        for profile in change.create:
+            yield CreateComputeInstance(slot, profile)
+
+    def _change(
+        self, slot: target.Located, aim: target.Target
+    ) -> target.CiChange:
+        return target.ci_change(
+            self._existing[slot], aim.shapes.get(slot), slot in self._pinned
         )
+
+    def _loses(self, slot: target.Located, aim: target.Target) -> bool:
+        """Whether it goes, or a compute instance of it does."""
+        if slot not in aim.instances:
+            return True
+        return bool(self._change(slot, aim).destroy)
+
+    def _waits(self, slot: target.Located, aim: target.Target) -> bool:
+        """Whether it must stay and the layout does not have it so."""
+        if slot not in self._pinned:
+            return False
+        return slot not in aim.shapes or self._change(slot, aim).waits
 
 
 def _start(slot: target.Located) -> tuple[model.Placement, str]:
     return slot.placement, slot.profile
-
-
-def _has_shape(
-    instance: model.GpuInstance, shape: tuple[str, ...] | None
-) -> bool:
-    have = sorted(each.profile for each in instance.compute_instances)
-    return shape is None or have == sorted(shape)
-
-
-def _reshaped(
-    instance: model.GpuInstance, shape: tuple[str, ...]
-) -> collections.abc.Iterator[Step]:
-    """Compute instances that are too many go, those missing come."""
-    missing = list(shape)
-    for ci in instance.compute_instances:
-        if ci.profile in missing:
-            missing.remove(ci.profile)
-        else:
-            yield DestroyComputeInstance(instance.gi_id, ci)
-    for profile in missing:
-        yield CreateComputeInstance(target.located(instance), profile)
-
-
-def _shapes(
-    gpu: model.Gpu,
-    declared: collections.abc.Iterable[layout.DeclaredInstance],
-    aim: target.Target,
-) -> dict[target.Located, tuple[str, ...] | None]:
-    """Compute instances by slot, for the slots that are declared.
-
-    A slot that has the compute instances already keeps them; what is
-    declared at a placement is at that placement.
-    """
-    existing = {target.located(each): each for each in gpu.instances}
-    shapes: dict[target.Located, tuple[str, ...] | None] = {}
-    floating: list[layout.DeclaredInstance] = []
-    for each in declared:
-        if each.placement is None:
-            floating.append(each)
-        else:
-            slot = target.Located(each.profile, each.placement)
-            shapes[slot] = each.compute_instances
-    open_slots = [s for s in sorted(aim.instances) if s not in shapes]
-    for matching in (True, False):
-        for each in list(floating):
-            slot_or_none = next(
-                (
-                    slot
-                    for slot in open_slots
-                    if slot.profile == each.profile
-                    and (
-                        not matching
-                        or (
-                            slot in existing
-                            and _has_shape(
-                                existing[slot], each.compute_instances
-                            )
-                        )
-                    )
-                ),
-                None,
-            )
-            if slot_or_none is not None:
-                shapes[slot_or_none] = each.compute_instances
-                open_slots.remove(slot_or_none)
-                floating.remove(each)
-    return {
-        slot: shape for slot, shape in shapes.items() if slot in aim.instances
-    }

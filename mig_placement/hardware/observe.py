@@ -66,10 +66,11 @@ class Walk:
         count = pynvml.nvmlDeviceGetCount()
         return model.Node(
             driver_version=_text(pynvml.nvmlSystemGetDriverVersion()),
-            gpus=tuple(self._gpu(index) for index in range(count)),
+            gpus=tuple(self.gpu(index) for index in range(count)),
         )
 
-    def _gpu(self, index: int) -> model.Gpu:
+    def gpu(self, index: int) -> model.Gpu:
+        """One GPU, with its fault where it does not answer."""
         try:
             return self._observed(self._card(index))
         except (pynvml.NVMLError, ValueError) as error:

@@ -98,6 +98,33 @@ class Synchronizer:
         desired = decide(self._tree)
         return Outcome(self._tree, desired, plan.plan(self._tree, desired))
 
+    def reread(self) -> model.Tree:
+        """The tree as Placement has it now, with what is allocated now.
+
+        A provider whose generation is the one that our last write made is
+        as we wrote it: Placement raises it with every write.
+
+        :raises PlacementError: as ``sync``.
+        """
+        self._read(lambda tree: model.Desired(root_ready=False))
+        tree = self.with_fresh_usages()
+        assert tree is not None  # noqa: S101 (for mypy)
+        return tree
+
+    def with_fresh_usages(self) -> model.Tree | None:
+        """The tree last read, with what is allocated now; None before.
+
+        :raises PlacementError: as ``sync``.
+        """
+        if self._tree is None:
+            return None
+        gpus = tuple(
+            dataclasses.replace(gpu, used=self._client.usages(gpu.uuid))
+            for gpu in self._tree.gpus
+        )
+        self._tree = dataclasses.replace(self._tree, gpus=gpus)
+        return self._tree
+
     def _write(
         self, decide: Decide, last: plan.Stage, done: list[plan.Action]
     ) -> model.Desired:

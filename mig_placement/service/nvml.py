@@ -42,14 +42,27 @@ class Nvml:
         self._settings = settings
         self._lock = threading.Lock()
         self._session: session.Session | None = None
+        self._uuids: list[str] = []
 
     def observe(self) -> model.Node:
         """:raises HardwareError: NVML gives no usable answer."""
         try:
-            return self._opened().observe()
+            node = self._opened().observe()
+            if self._has_other_gpus(node):
+                # Events are registered for GPUs, not for slots.
+                self.let_go()
+                node = self._opened().observe()
+                self._has_other_gpus(node)
         except exception.HardwareError:
             self.let_go()
             raise
+        return node
+
+    def _has_other_gpus(self, node: model.Node) -> bool:
+        """Whether GPUs came or went since the session was opened."""
+        seen = [gpu.uuid for gpu in node.gpus]
+        before, self._uuids = self._uuids, seen
+        return bool(before) and before != seen
 
     def _opened(self) -> session.Session:
         with self._lock:
@@ -62,6 +75,7 @@ class Nvml:
         """Close the session, so that GPUs can be reset."""
         with self._lock:
             opened, self._session = self._session, None
+            self._uuids = []
         if opened is not None:
             opened.close()
 

@@ -13,12 +13,10 @@
 
 import dataclasses
 import datetime
-import fcntl
 import os
 import pathlib
 import time
 from typing import Any
-from typing import Self
 
 from mig_placement import conf
 from mig_placement import exception
@@ -28,7 +26,6 @@ from mig_placement.placement import desired
 from mig_placement.service import files
 
 _NAME = "status.json"
-_LOCK = "agent.lock"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,12 +34,15 @@ class Report:
 
     :ivar told: whether Placement holds what the picture asks for.
     :ivar trouble: why not, where it does not.
+    :ivar restore: what was done to bring the layout back, and what that
+        waits for.
     """
 
     picture: desired.Picture
     scope: desired.Scope
     told: bool
     trouble: str = ""
+    restore: tuple[str, ...] = ()
 
     @property
     def gate(self) -> str:
@@ -119,6 +119,7 @@ def describe(
             if report.told
             else placement_before.get("last_success"),
         },
+        "restore": list(report.restore),
         "gpus": _gpus(report),
     }
 
@@ -195,63 +196,3 @@ def read(run_dir: pathlib.Path) -> Any:
             mend="start mig-placement-agent, or give its --config-file",
         )
     return value
-
-
-class AgentLock:
-    """Held while an agent runs; there is one agent at a time.
-
-    :raises ConfigError: another agent holds it, or it cannot be made.
-    """
-
-    def __init__(self, run_dir: pathlib.Path) -> None:
-        self._where = run_dir / _LOCK
-        try:
-            run_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-            self._file = os.open(
-                self._where,
-                os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC,
-                0o640,
-            )
-        except OSError as error:
-            raise exception.ConfigError(
-                f"cannot be made ({error.strerror})",
-                where=str(self._where),
-                mend="let the agent's user write there, or set [agent]"
-                " run_dir",
-            ) from error
-
-    def __enter__(self) -> Self:
-        if not self._locked():
-            os.close(self._file)
-            raise exception.ConfigError(
-                "another agent runs on this node",
-                where=str(self._where),
-                mend="stop it first",
-            )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._file)
-
-    def _locked(self) -> bool:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-
-def agent_runs(run_dir: pathlib.Path) -> bool:
-    """Whether an agent holds the lock."""
-    try:
-        handle = os.open(run_dir / _LOCK, os.O_RDONLY | os.O_NOFOLLOW)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    else:
-        return False
-    finally:
-        os.close(handle)

@@ -11,9 +11,13 @@
 # under the License.
 """What systemd is told, and what it is asked."""
 
+import collections.abc
+import contextlib
 import os
 import socket
 import subprocess
+import threading
+import time
 
 _PATIENCE = 5
 
@@ -41,6 +45,33 @@ def watchdog_period() -> float | None:
     if pid and pid != str(os.getpid()):
         return None
     return int(microseconds) / 1e6
+
+
+@contextlib.contextmanager
+def busy(most: float) -> collections.abc.Iterator[None]:
+    """Feed the watchdog while the block does work that takes long.
+
+    :param most: seconds after which the watchdog may bite nevertheless.
+    """
+    period = watchdog_period()
+    done = threading.Event()
+    feeder = threading.Thread(
+        target=_feed, args=(period or 0.0, most, done), daemon=True
+    )
+    if period:
+        feeder.start()
+    try:
+        yield
+    finally:
+        done.set()
+        if period:
+            feeder.join()
+
+
+def _feed(period: float, most: float, done: threading.Event) -> None:
+    until = time.monotonic() + most
+    while not done.wait(period / 3) and time.monotonic() < until:
+        notify("WATCHDOG=1")
 
 
 def host_is_stopping() -> bool:

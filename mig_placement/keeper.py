@@ -1,0 +1,140 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Decides when the agent restores, and remembers what led nowhere."""
+
+import time
+
+from mig_placement import conf
+from mig_placement import cycle
+from mig_placement import restore
+from mig_placement.geometry import apply
+from mig_placement.geometry import layout
+from mig_placement.geometry import plan
+from mig_placement.hardware import model
+from mig_placement.placement import desired
+from mig_placement.service import nvml
+
+_FIRST_PAUSE = 1.0
+_LONGEST_PAUSE = 300.0
+
+# All that an attempt depends on: equal means that it would end the same.
+_State = tuple[object, ...]
+
+
+class Keeper:
+    """Keeps the layout, where [layout] apply asks for it.
+
+    What failed is not tried again until the layout, the hardware, what is
+    in use, or the operator (SIGHUP, a restart) changes something; and then
+    after a pause that grows with every failure.
+
+    """
+
+    def __init__(
+        self,
+        settings: conf.Settings,
+        one_pass: cycle.Cycle,
+        library: nvml.Nvml,
+    ) -> None:
+        self._done: tuple[str, ...] = ()
+        self._waiting: tuple[str, ...] = ()
+        self._apply = settings.apply
+        self._cycle = one_pass
+        self._nvml = library
+        self._restorer = restore.Restorer(
+            settings, library, one_pass, settings.classes
+        )
+        self._dead_end: _State | None = None
+        self._failures = 0
+        self._not_before = 0.0
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What was done last, and what waits for whom."""
+        return self._done + self._waiting
+
+    def keep(self, seen: desired.Picture) -> bool:
+        """Restore where that is due; whether the node was touched.
+
+        :raises PlacementError: the gate is not known to be closed; nothing
+            was changed.
+        :raises MigPlacementError: NVML does not answer, or another process
+            changes the geometry.
+        """
+        node = seen.node
+        if self._apply == "none" or node is None or seen.verdict.findings:
+            return False
+        if seen.verdict.matches:
+            self._waiting = ()
+            self._succeeded()
+            return False
+        wanted = self._cycle.wanted(node)
+        plans = self._restorer.plans(node, wanted, self._cycle.usages())
+        indices = frozenset(each.gpu.index for each in plans if each.steps)
+        self._waiting = tuple(
+            line for each in plans for line in restore.waiting_lines(each)
+        )
+        if not indices:
+            return False
+        return self._attempt(
+            seen, wanted, indices, _state(node, wanted, plans)
+        )
+
+    def _attempt(
+        self,
+        seen: desired.Picture,
+        wanted: layout.NodeLayout,
+        indices: frozenset[int],
+        state: _State,
+    ) -> bool:
+        if state == self._dead_end or time.monotonic() < self._not_before:
+            return False
+        if self._apply == "command":
+            self._restorer.run_command(seen, indices)
+            self._done = ("apply_command was run",)
+        else:
+            result = self._restorer.run(seen, wanted, indices)
+            self._done = tuple(str(each) for each in result.outcomes)
+        self._judge(wanted)
+        return True
+
+    def _judge(self, wanted: layout.NodeLayout) -> None:
+        """Believe what is observed now, and nothing else."""
+        node = self._nvml.observe()
+        plans = self._restorer.plans(node, wanted, self._cycle.usages())
+        if not any(each.steps for each in plans):
+            self._succeeded()
+            return
+        self._dead_end = _state(node, wanted, plans)
+        self._failures += 1
+        pause = _FIRST_PAUSE * 2.0 ** min(self._failures - 1, 20)
+        self._not_before = time.monotonic() + min(pause, _LONGEST_PAUSE)
+
+    def _succeeded(self) -> None:
+        self._dead_end = None
+        self._failures = 0
+        self._not_before = 0.0
+
+
+def _state(
+    node: model.Node,
+    wanted: layout.NodeLayout,
+    plans: tuple[plan.GpuPlan, ...],
+) -> _State:
+    return (
+        tuple(
+            (gpu.uuid, gpu.mig_pending, apply.geometry(gpu))
+            for gpu in node.gpus
+        ),
+        tuple(sorted(wanted.gpus.items(), key=lambda item: item[0])),
+        tuple(each.waiting for each in plans),
+    )

@@ -1,0 +1,62 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""What of Placement's allocations a node's instances stand for; pure."""
+
+import collections.abc
+
+from mig_placement.hardware import model as hardware
+from mig_placement.placement import model
+from mig_placement.placement import names
+
+
+def by_profile(
+    tree: model.Tree,
+    node: hardware.Node,
+    classes: collections.abc.Mapping[str, str],
+) -> dict[tuple[int, str], tuple[int, str]]:
+    """(GPU index, profile) to (units allocated, resource class).
+
+    :param classes: the operator's class overrides.
+    """
+    found: dict[tuple[int, str], tuple[int, str]] = {}
+    for gpu in node.gpus:
+        name = names.provider_name(tree.root.name, gpu.pci_address)
+        provider = tree.gpu(name)
+        for profile in _profiles(gpu) if provider else ():
+            resource_class = names.class_name(profile, classes)
+            units = provider.used.get(resource_class, 0) if provider else 0
+            if units:
+                found[gpu.index, profile] = units, resource_class
+    return found
+
+
+def _profiles(gpu: hardware.Gpu) -> set[str]:
+    return {each.name for each in gpu.profiles} | {
+        ci.profile
+        for instance in gpu.instances
+        for ci in instance.compute_instances
+    }
+
+
+def is_closed(
+    tree: model.Tree, gpu_names: collections.abc.Container[str]
+) -> bool:
+    """Whether nothing is offered of these GPUs, as the tree was read.
+
+    The root's trait alone does not do: flavors may not ask for it.
+    """
+    return all(
+        names.READY not in gpu.traits
+        and all(each.capacity <= 0 for each in gpu.inventories.values())
+        for gpu in tree.gpus
+        if gpu.name in gpu_names
+    )

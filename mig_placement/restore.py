@@ -1,0 +1,302 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Brings the layout back: gate closed and confirmed, change, look again."""
+
+import collections.abc
+import dataclasses
+import logging
+import shlex
+import subprocess
+from typing import Protocol
+
+from mig_placement import conf
+from mig_placement import exception
+from mig_placement.geometry import apply
+from mig_placement.geometry import layout
+from mig_placement.geometry import plan
+from mig_placement.geometry import target
+from mig_placement.geometry import verdict as verdicts
+from mig_placement.hardware import model
+from mig_placement.hardware import usage
+from mig_placement.placement import allocated
+from mig_placement.placement import desired
+from mig_placement.placement import model as placement
+from mig_placement.placement import names
+from mig_placement.service import hands
+from mig_placement.service import lock
+from mig_placement.service import nvml
+from mig_placement.service import systemd
+
+LOG = logging.getLogger(__name__)
+
+# NVML takes about a second to destroy an instance.
+_SLOWEST_RESTORE = 600.0
+_ROUNDS = 2
+_SLACK = 60.0
+
+Allowed = frozenset[tuple[int, target.Located]]
+
+
+class Teller(Protocol):
+    """Tells Placement, and reads what it holds. Raises PlacementError."""
+
+    def close(self, seen: desired.Picture) -> placement.Tree | None:
+        """Tell, and the tree as read afterwards; None: nothing there."""
+
+
+class NoPlacement:
+    """For a node that has no Placement to be told."""
+
+    def close(self, seen: desired.Picture) -> placement.Tree | None:
+        return None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Result:
+    """What a restore came to.
+
+    :ivar plans: what was to be done, decided with the gate closed.
+    """
+
+    plans: tuple[plan.GpuPlan, ...] = ()
+    outcomes: tuple[apply.Outcome, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        return any(each.failed for each in self.outcomes)
+
+    def lines(self) -> tuple[str, ...]:
+        """For the log and ``status``."""
+        return (
+            *(str(each) for each in self.outcomes),
+            *(line for each in self.plans for line in waiting_lines(each)),
+        )
+
+
+def waiting_lines(one: plan.GpuPlan) -> list[str]:
+    """What of the layout waits for which instance in use."""
+    missing = ", ".join(one.missing)
+    wants = f" before {missing} can be made" if missing else ""
+    return [
+        f"GPU {one.gpu.index}: waiting for {each.slot} ({each.why}){wants}"
+        for each in one.waiting
+    ]
+
+
+def restoring(
+    seen: desired.Picture, indices: collections.abc.Container[int]
+) -> desired.Picture:
+    """The picture with these GPUs closed for being changed."""
+    finding = verdicts.Finding(
+        verdicts.Reason.RESTORING, "the layout is being brought back"
+    )
+    gpus = tuple(
+        dataclasses.replace(each, findings=(*each.findings, finding))
+        if each.index in indices
+        else each
+        for each in seen.verdict.gpus
+    )
+    verdict = dataclasses.replace(seen.verdict, gpus=gpus)
+    return dataclasses.replace(seen, verdict=verdict)
+
+
+class Restorer:
+    """Changes the geometry of a node to a layout.
+
+    :param classes: the operator's class overrides.
+    """
+
+    def __init__(
+        self,
+        settings: conf.Settings,
+        library: nvml.Nvml,
+        teller: Teller,
+        classes: collections.abc.Mapping[str, str],
+        progress: apply.Progress = lambda index, step: None,
+    ) -> None:
+        self._settings = settings
+        self._nvml = library
+        self._teller = teller
+        self._classes = classes
+        self._progress = progress
+
+    def plans(
+        self,
+        node: model.Node,
+        wanted: layout.NodeLayout,
+        tree: placement.Tree | None,
+        allowed: Allowed = frozenset(),
+    ) -> tuple[plan.GpuPlan, ...]:
+        """What is to be done, given what is in use.
+
+        :raises HardwareError: NVML does not answer.
+        """
+        return plan.plan(node, wanted, self._in_use(node, tree), allowed)
+
+    def _in_use(
+        self, node: model.Node, tree: placement.Tree | None
+    ) -> tuple[plan.InUse, ...]:
+        return hands.in_use(node, self._allocated(node, tree))
+
+    def _allocated(
+        self, node: model.Node, tree: placement.Tree | None
+    ) -> dict[tuple[int, str], tuple[int, str]]:
+        if tree is None:
+            return {}
+        return allocated.by_profile(tree, node, self._classes)
+
+    def run(
+        self,
+        seen: desired.Picture,
+        wanted: layout.NodeLayout,
+        indices: frozenset[int],
+        allowed: Allowed = frozenset(),
+    ) -> Result:
+        """Close, confirm, plan again with what is allocated now, change.
+
+        :param indices: GPUs that may be changed.
+        :raises PlacementError: the gate is not known to be closed; nothing
+            was changed.
+        :raises HardwareError: NVML does not answer; nothing was changed.
+        :raises ConfigError: another process changes the geometry.
+        """
+        with (
+            lock.apply(self._settings.run_dir),
+            systemd.busy(_SLOWEST_RESTORE),
+        ):
+            tree = self._closed(seen, indices)
+            result = self._round(wanted, indices, tree, allowed)
+            for _ in range(_ROUNDS - 1):
+                if not self._reset(result.outcomes):
+                    break
+                again = self._round(wanted, indices, tree, allowed)
+                result = _joined(result, again)
+        for line in result.lines():
+            LOG.info("restore: %s", line)
+        return result
+
+    def run_command(
+        self, seen: desired.Picture, indices: frozenset[int]
+    ) -> None:
+        """Close, confirm, and let the operator's command change GPUs.
+
+        :raises MigPlacementError: as ``run``; the command was not run.
+        """
+        with (
+            lock.apply(self._settings.run_dir),
+            systemd.busy(self._settings.apply_timeout + _SLACK),
+        ):
+            self._closed(seen, indices)
+            # It may reset GPUs, which an open session would refuse it.
+            self._nvml.let_go()
+            run_command(
+                self._settings.apply_command, self._settings.apply_timeout
+            )
+
+    def _closed(
+        self, seen: desired.Picture, indices: frozenset[int]
+    ) -> placement.Tree | None:
+        tree = self._teller.close(restoring(seen, indices))
+        node = seen.node
+        if tree is None or node is None:
+            return tree
+        gpu_names = {
+            names.provider_name(tree.root.name, gpu.pci_address)
+            for gpu in node.gpus
+            if gpu.index in indices
+        }
+        if not allocated.is_closed(tree, gpu_names):
+            raise exception.PlacementConflict(
+                "the gate was closed and is not closed when read back",
+                where="Placement",
+                mend="see who else writes to the providers of this node",
+            )
+        return tree
+
+    def _round(
+        self,
+        wanted: layout.NodeLayout,
+        indices: frozenset[int],
+        tree: placement.Tree | None,
+        allowed: Allowed,
+    ) -> Result:
+        node = self._nvml.observe()
+        todo = tuple(
+            each
+            for each in self.plans(node, wanted, tree, allowed)
+            if each.gpu.index in indices
+        )
+        doing = hands.NvmlHands(self._allocated(node, tree), allowed)
+        return Result(todo, apply.apply(todo, doing, self._progress))
+
+    def _reset(
+        self, outcomes: collections.abc.Iterable[apply.Outcome]
+    ) -> bool:
+        """Reset the GPUs that wait for it, where that is allowed."""
+        waiting = [each.index for each in outcomes if each.needs_reset]
+        if not waiting or not self._settings.allow_gpu_reset:
+            return False
+        # All of them, also after the first that was.
+        return any(list(map(self._reset_one, waiting)))
+
+    def _reset_one(self, index: int) -> bool:
+        gpu = self._nvml.observe().gpus[index]
+        if gpu.instances or usage.processes_on(index):
+            LOG.warning("%s is in use and is not reset", gpu)
+            return False
+        command = self._settings.reset_command.format(
+            pci_address=gpu.pci_address, index=index
+        )
+        # A reset is refused while anybody has an NVML session.
+        self._nvml.let_go()
+        return run_command(command, self._settings.apply_timeout)
+
+
+def _joined(first: Result, second: Result) -> Result:
+    """Of each GPU the later outcome."""
+    later = {each.index for each in second.outcomes}
+    kept = tuple(each for each in first.outcomes if each.index not in later)
+    return Result(second.plans, kept + second.outcomes)
+
+
+def run_command(command: str, timeout: float) -> bool:
+    """Run an operator's command without a shell; its output goes to the log.
+
+    :param timeout: seconds after which it is killed.
+    :returns: whether it ended by itself with status 0, which proves
+        nothing of what it did.
+    """
+    LOG.info("running: %s", command)
+    try:
+        done = subprocess.run(  # noqa: S603 (the operator's own)
+            shlex.split(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        _log_output(error.stdout)
+        LOG.error("killed after %g s: %s", timeout, command)
+        return False
+    except (OSError, ValueError) as error:
+        LOG.error("cannot be run (%s): %s", error, command)
+        return False
+    _log_output(done.stdout)
+    LOG.info("exit status %d: %s", done.returncode, command)
+    return done.returncode == 0
+
+
+def _log_output(output: bytes | None) -> None:
+    for line in (output or b"").decode(errors="replace").splitlines()[-200:]:
+        LOG.info("| %s", line)

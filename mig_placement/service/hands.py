@@ -1,0 +1,157 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""The steps of a plan on the real hardware, through NVML."""
+
+import collections.abc
+import functools
+
+from mig_placement import exception
+from mig_placement.geometry import plan
+from mig_placement.geometry import target
+from mig_placement.hardware import errors
+from mig_placement.hardware import model
+from mig_placement.hardware import mutate
+from mig_placement.hardware import observe
+from mig_placement.hardware import usage
+
+# Units allocated in Placement: (GPU index, profile) to (units, class).
+Allocated = collections.abc.Mapping[tuple[int, str], tuple[int, str]]
+
+
+def in_use(node: model.Node, allocated: Allocated) -> tuple[plan.InUse, ...]:
+    """Instances with processes or vGPUs, or that allocations may need.
+
+    Placement knows how many units of a class are allocated, not which
+    instances: while some are not accounted for, any of that profile may be
+    the one.
+
+    :raises HardwareError: NVML does not answer.
+    """
+    seen = usage.read(node)
+    return tuple(
+        plan.InUse(gpu.index, target.located(instance), why)
+        for gpu in node.gpus
+        for instance in gpu.instances
+        if (why := _why(gpu, instance, seen, allocated))
+    )
+
+
+def _why(
+    gpu: model.Gpu,
+    instance: model.GpuInstance,
+    seen: usage.Usage,
+    allocated: Allocated,
+) -> str:
+    known = seen.get((gpu.index, instance.gi_id))
+    if known:
+        return known
+    for profile in {instance.profile, *_ci_profiles(instance)}:
+        units, name = allocated.get((gpu.index, profile), (0, ""))
+        if units > _accounted_for(gpu, profile, seen):
+            return f"{units} units of {name} are allocated on this GPU"
+    return ""
+
+
+def _ci_profiles(instance: model.GpuInstance) -> set[str]:
+    return {each.profile for each in instance.compute_instances}
+
+
+def _accounted_for(gpu: model.Gpu, profile: str, seen: usage.Usage) -> int:
+    return sum(
+        (gpu.index, each.gi_id) in seen
+        for each in gpu.instances
+        if profile in {each.profile, *_ci_profiles(each)}
+    )
+
+
+class NvmlHands:
+    """geometry.apply's hands, inside an open NVML session.
+
+    :param allocated: what Placement says is allocated.
+    :param allowed: (GPU index, instance) that may be destroyed in use.
+    """
+
+    def __init__(
+        self,
+        allocated: Allocated,
+        allowed: collections.abc.Container[tuple[int, target.Located]] = (),
+    ) -> None:
+        self._allocated = allocated
+        self._allowed = allowed
+        self._walks: dict[int, observe.Walk] = {}
+
+    def look(self, index: int) -> model.Gpu:
+        """:raises HardwareError: the GPU does not answer."""
+        # Each GPU has a walk of its own, as it has a thread of its own.
+        walk = self._walks.setdefault(index, observe.Walk())
+        with errors.translated(f"GPU {index}"):
+            gpu = walk.gpu(index)
+        if gpu.fault:
+            raise exception.HardwareError(
+                gpu.fault, where=str(gpu), mend="look at dmesg"
+            )
+        return gpu
+
+    def in_use(self, gpu: model.Gpu) -> tuple[plan.InUse, ...]:
+        """:raises HardwareError: the GPU does not answer."""
+        found = in_use(model.Node("", (gpu,)), self._allocated)
+        return tuple(
+            each
+            for each in found
+            if (each.gpu_index, each.slot) not in self._allowed
+        )
+
+    def do(self, index: int, step: plan.Step) -> bool:
+        """:raises HardwareError: NVML refuses."""
+        return self._do(step, index)
+
+    @functools.singledispatchmethod
+    def _do(self, step: plan.Step, index: int) -> bool:
+        raise TypeError(f"{step!r} is no step")
+
+    @_do.register
+    def _(self, step: plan.SetMode, index: int) -> bool:
+        return mutate.set_mode(index, step.enable)
+
+    @_do.register
+    def _(self, step: plan.DestroyComputeInstance, index: int) -> bool:
+        mutate.destroy_compute_instance(index, step.gi_id, step.ci)
+        return True
+
+    @_do.register
+    def _(self, step: plan.DestroyGpuInstance, index: int) -> bool:
+        mutate.destroy_gpu_instance(index, step.gi_id, step.slot.placement)
+        return True
+
+    @_do.register
+    def _(self, step: plan.CreateGpuInstance, index: int) -> bool:
+        for each in self.look(index).profiles:
+            if each.name == step.slot.profile:
+                mutate.create_gpu_instance(index, each, step.slot.placement)
+                return True
+        raise _gone(index, f"profile {step.slot.profile}")
+
+    @_do.register
+    def _(self, step: plan.CreateComputeInstance, index: int) -> bool:
+        for each in self.look(index).instances:
+            if target.located(each) == step.slot:
+                mutate.create_compute_instance(index, each.gi_id, step.profile)
+                return True
+        raise _gone(index, str(step.slot))
+
+
+def _gone(index: int, what: str) -> exception.HardwareError:
+    return exception.HardwareError(
+        f"{what} has gone",
+        where=f"GPU {index}",
+        mend="let no other tool change GPUs meanwhile",
+    )

@@ -1,0 +1,93 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Locks that tell other processes of ours apart: one agent, one apply."""
+
+import contextlib
+import fcntl
+import os
+import pathlib
+from typing import Self
+
+from mig_placement import exception
+
+_AGENT = "agent.lock"
+_APPLY = "apply.lock"
+
+
+class Lock:
+    """A file lock for a ``with`` block; it ends with its process.
+
+    :param refusal: what to say where another process holds it.
+    :raises ConfigError: another process holds it, or it cannot be made.
+    """
+
+    def __init__(self, path: pathlib.Path, refusal: str, mend: str) -> None:
+        self._path = path
+        self._refusal = refusal
+        self._mend = mend
+        self._file = -1
+
+    def __enter__(self) -> Self:
+        self._file = _opened(self._path)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._file)
+            raise exception.ConfigError(
+                self._refusal, where=str(self._path), mend=self._mend
+            ) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._file)
+
+
+def _opened(path: pathlib.Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        return os.open(path, flags, 0o640)
+    except OSError as error:
+        raise exception.ConfigError(
+            f"cannot be made ({error.strerror})",
+            where=str(path),
+            mend="let this user write there, or set [agent] run_dir",
+        ) from error
+
+
+def agent(run_dir: pathlib.Path) -> Lock:
+    """One agent runs on a node."""
+    refusal = "another agent runs on this node"
+    return Lock(run_dir / _AGENT, refusal, "stop it first")
+
+
+def apply(run_dir: pathlib.Path) -> Lock:
+    """One process changes the geometry."""
+    return Lock(
+        run_dir / _APPLY,
+        "another process changes the geometry of this node just now",
+        "wait for it, and try again",
+    )
+
+
+def agent_runs(run_dir: pathlib.Path) -> bool:
+    """Whether an agent holds its lock."""
+    try:
+        handle = os.open(run_dir / _AGENT, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    with contextlib.closing(os.fdopen(handle)) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

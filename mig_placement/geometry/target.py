@@ -100,7 +100,7 @@ class _Finder:
         self._profiles = gpu.profiles
         self._declared = declared
         self._existing = {located(each): each for each in gpu.instances}
-        self._stay = pinned & self._existing.keys()
+        self._stay = pinned.intersection(self._existing)
         self._in_use = in_use
         self._slices = solver.total_slices(gpu.profiles)
 
@@ -160,7 +160,7 @@ class _Finder:
         return solver.solve(self._profiles, {}, tuple(instances)) is not None
 
     def _disturbance(self, choice: _Choice) -> tuple[int, ...]:
-        destroyed = self._existing.keys() - choice.instances
+        destroyed = frozenset(self._existing) - choice.instances
         return (
             len(choice.missing),
             len(choice.beyond),

@@ -192,7 +192,9 @@ class GpuNode:
         assert names.NODE_READY not in root.traits
 
     def status(self) -> Any:
-        return json.loads((self.run_dir / "status.json").read_text())
+        path = self.run_dir / "status.json"
+        within(path.exists)
+        return json.loads(path.read_text())
 
     def log_text(self) -> str:
         return self.log.read_text() if self.log.exists() else ""

@@ -1,0 +1,74 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""What of Placement's allocations instances stand for."""
+
+from mig_placement.hardware import model as hardware
+from mig_placement.placement import allocated
+from mig_placement.placement import model
+from mig_placement.placement import names
+from tests.unit import pictures
+
+_CLASS = "CUSTOM_MIG_1G_5GB"
+_NAME = names.provider_name(pictures.ROOT_NAME, pictures.address(0))
+_OPEN = {_CLASS: model.Inventory(7, max_unit=7)}
+
+
+def _tree(
+    inventories: model.Inventories, *traits: str, used: int = 0
+) -> model.Tree:
+    return model.Tree(
+        root=model.Provider("root", pictures.ROOT_NAME, 1),
+        gpus=(
+            model.Provider(
+                "u",
+                _NAME,
+                1,
+                inventories=inventories,
+                traits=frozenset(traits),
+                used={_CLASS: used},
+            ),
+        ),
+    )
+
+
+def _node() -> hardware.Node:
+    profile = hardware.Profile(
+        "1g.5gb", 19, 0, 1, 4864, 14, 7, hardware.Engines(), ()
+    )
+    return hardware.Node("580", (pictures.gpu(0, 7, profiles=(profile,)),))
+
+
+def test_what_is_offered_is_not_closed() -> None:
+    assert not allocated.is_closed(_tree(_OPEN), {_NAME})
+
+
+def test_what_is_ready_is_not_closed() -> None:
+    assert not allocated.is_closed(_tree({}, names.READY), {_NAME})
+
+
+def test_what_is_wholly_reserved_is_closed() -> None:
+    reserved = {name: each.closed() for name, each in _OPEN.items()}
+    assert allocated.is_closed(_tree(reserved), {_NAME})
+
+
+def test_another_gpu_may_be_open() -> None:
+    assert allocated.is_closed(_tree(_OPEN, names.READY), {"another"})
+
+
+def test_units_are_told_by_gpu_and_profile() -> None:
+    found = allocated.by_profile(_tree(_OPEN, used=2), _node(), {})
+    assert found == {(0, "1g.5gb"): (2, _CLASS)}
+
+
+def test_an_operators_class_is_told_as_well() -> None:
+    tree = _tree(_OPEN, used=2)
+    assert allocated.by_profile(tree, _node(), {"1g.5gb": "CUSTOM_S"}) == {}

@@ -44,9 +44,26 @@ class Plan(base.Mixin, lister.Lister):
         if parsed_args.formatter == "table":
             for one in plans:
                 self.app.stdout.write("\n".join(drawn(one)) + "\n\n")
-        return ("GPU", "Step"), [
-            (one.gpu.index, str(step)) for one in plans for step in one.steps
+        return ("GPU", "Step", "Action", "Profile", "Placement"), [
+            (one.gpu.index, str(step), *_fields(step))
+            for one in plans
+            for step in one.steps
         ]
+
+
+def _fields(step: plan.Step) -> tuple[str, str, str]:
+    """Action, profile and placement of a step, for machines."""
+    match step:
+        case plan.SetMode():
+            return "set-mode", "on" if step.enable else "off", ""
+        case plan.DestroyComputeInstance():
+            return "destroy-ci", step.ci.profile, ""
+        case plan.DestroyGpuInstance():
+            return "destroy-gi", step.slot.profile, str(step.slot.placement)
+        case plan.CreateGpuInstance():
+            return "create-gi", step.slot.profile, str(step.slot.placement)
+        case plan.CreateComputeInstance():
+            return "create-ci", step.profile, str(step.slot.placement)
 
 
 def drawn(one: plan.GpuPlan) -> list[str]:

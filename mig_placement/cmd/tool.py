@@ -62,6 +62,9 @@ class _Commands(commandmanager.CommandManager):
 class Tool(app.App):
     """The frame that cliff gives: options, help, output formats."""
 
+    # Warnings and errors; -v adds what is written to Placement.
+    DEFAULT_VERBOSE_LEVEL = 0
+
     def __init__(self) -> None:
         super().__init__(
             description=__doc__.strip(),

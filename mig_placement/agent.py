@@ -133,20 +133,30 @@ class Agent:
     def _passed(self) -> status.Report:
         seen = self._cycle.look(self._watcher.take())
         try:
+            # Before anything is thought of restoring: closing is urgent.
+            trouble = self._tell(seen)
             if self._keeper.keep(seen):
                 seen = self._cycle.look(self._watcher.take())
+                trouble = self._tell(seen)
+        except exception.MigPlacementError as error:
+            self._retry.failed()
+            return self._report(seen, str(error))
+        self._be_ready()
+        return self._report(seen, trouble)
+
+    def _tell(self, seen: desired.Picture) -> str:
+        """Tell Placement; what it lacks, if it does not know the node yet.
+
+        :raises PlacementError: it was not told.
+        """
+        try:
             self._cycle.tell(seen)
         except exception.RootNotFound as error:
             # Nothing is offered on a node that Placement does not know.
             self._retry.failed(_ROOT_RETRY)
-            self._be_ready()
-            return self._report(seen, str(error))
-        except exception.MigPlacementError as error:
-            self._retry.failed()
-            return self._report(seen, str(error))
+            return str(error)
         self._retry.succeeded()
-        self._be_ready()
-        return self._report(seen)
+        return ""
 
     def _report(
         self, seen: desired.Picture, trouble: str = ""

@@ -50,7 +50,7 @@ class Node:
                     "state_dir": str(folder / "state"),
                 },
                 "hardware": {"simulate": str(self.state)},
-                "layout": {"file": str(self.layout)},
+                "layout": {"file": str(self.layout), "apply": "native"},
                 "placement": placement,
             },
         )

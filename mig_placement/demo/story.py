@@ -44,6 +44,8 @@ _SMALL = "CUSTOM_MIG_1G_5GB"
 _LARGE = "CUSTOM_MIG_4G_20GB"
 _INSTANCES = (("4g.20gb", 0), ("1g.5gb", 4), ("1g.5gb", 5), ("1g.5gb", 6))
 _EXIT_LAYOUT = 2
+# What an NVML call that creates takes on real hardware, about.
+_DELAY_MS = 200
 
 
 def tell() -> None:
@@ -85,7 +87,7 @@ class _Stage:
     def play(self) -> None:
         self._set_the_scene()
         self._reboot()
-        self._create_instances()
+        self._restore()
         self._lose_one()
         self._refuse()
         _say("\nThe end: everything that was started has been stopped.")
@@ -97,17 +99,15 @@ class _Stage:
         self.node.layout.write_text(_LAYOUT)
         self._gpus.create(["A100-40GB"], mig=True)
         self._cloud.create_root()
-        self._create()
+        for profile, start in _INSTANCES:
+            self._gpus.create_instance(0, profile, start)
         self._expect(self.node.tool("sync")[0] == 0, "the first sync")
         _say("\n1. Yesterday the node was as declared.")
         self._show(small=1, large=1)
 
-    def _create(self) -> None:
-        for profile, start in _INSTANCES:
-            self._gpus.create_instance(0, profile, start)
-
     def _reboot(self) -> None:
         self._gpus.reboot()
+        self._gpus.set_delay(_DELAY_MS)
         _say("\n2. The node rebooted: its instances are gone, and Placement")
         _say("   still offers them. Without an agent:")
         self._show(small=1, large=1)
@@ -116,21 +116,23 @@ class _Stage:
         _say("   The agent starts, before nova-compute, and closes the gate:")
         self._show(small=0, large=0)
 
-    def _create_instances(self) -> None:
-        self._create()
-        _say("\n3. The instances are created again:")
-        seconds = self._wait(_SMALL, 1, "candidates")
+    def _restore(self) -> None:
+        _say("\n3. The agent creates the instances again, at")
+        _say(f"   {_DELAY_MS} ms for each call, and opens the gate:")
+        self._wait(_SMALL, 1, "candidates")
         self._show(small=1, large=1)
-        _say(f"   seen {seconds * 1000:.0f} ms after the last was created")
 
     def _lose_one(self) -> None:
         self._gpus.destroy_instance(0, (5, 1))
         _say("\n4. Somebody destroys one 1g.5gb behind the agent's back:")
-        seconds = self._wait(_SMALL, 0, "the gate to close")
+        closed = self._wait(_SMALL, 0, "the gate to close")
         self._wait_reserved()
         self._show(small=0, large=0)
-        _say(f"   closed {seconds * 1000:.0f} ms after it had gone")
-        self._expect(seconds < 1, "closing within a second")
+        _say(f"   closed {closed * 1000:.0f} ms after it had gone")
+        self._expect(closed < 1, "closing within a second")
+        self._wait(_SMALL, 1, "candidates")
+        _say("   The agent makes it again, and keeps the other three:")
+        self._show(small=1, large=1)
 
     def _refuse(self) -> None:
         layout = self._folder / "impossible.yaml"

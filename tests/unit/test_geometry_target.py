@@ -442,6 +442,19 @@ def test_the_instance_with_the_declared_cis_is_the_one_that_is_kept() -> None:
     assert target.find(gpu, wanted).instances == _located("3g.20gb@4:4")
 
 
+def test_of_two_in_use_the_declared_one_is_that_with_the_declared_cis() -> (
+    None
+):
+    divided = models.instance("3g.20gb", "0:4", ("1c.3g.20gb",) * 3)
+    whole = models.instance("3g.20gb", "4:4")
+    gpu = models.gpu(instances=(divided, whole))
+    both = _located("3g.20gb@0:4", "3g.20gb@4:4")
+    wanted = [layout.DeclaredInstance("3g.20gb", None, ("3g.20gb",))]
+    found = target.find(gpu, wanted, both, both)
+    assert found.instances == both
+    assert set(found.shapes) == _located("3g.20gb@4:4")
+
+
 def test_the_largest_free_block_is_left() -> None:
     found = _plain(models.A100, (), _located("1g.5gb@0:1")).find()
     assert target.largest_free_block(found.instances, 8) == 7

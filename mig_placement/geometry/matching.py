@@ -37,11 +37,12 @@ def match(
 ) -> Matching:
     """Pair declared with observed instances of the same profile.
 
-    The number of pairs is the largest possible, and so is that of pairs
-    whose compute instances are as declared. Three passes are exact: only
-    one observed instance can be at a declared placement; those without a
-    placement may be any, and being of equal compute instances divides
-    them into classes.
+    The number of pairs is the largest possible; of such matchings it has
+    the most declared placements paired with what lies there, and of those
+    the most pairs whose compute instances are as declared. Three passes
+    are exact: only one instance can lie at a declared placement; those
+    without a placement may be any; and equality of compute instances
+    divides these into classes.
     """
     left = _Left(list(declared), list(observed))
     left.pair(_placed_there)

@@ -66,6 +66,14 @@ class _Retry:
         return min(limit, grown) * random.uniform(0.5, 1)  # noqa: S311
 
 
+def _last_status(settings: conf.Settings) -> object:
+    """What the agent before this one wrote: since when things are so."""
+    try:
+        return files.read_json(status.path(settings.run_dir))
+    except exception.ConfigError:
+        return None
+
+
 class Agent:
     """Keeps one node's part of Placement true until it is stopped."""
 
@@ -93,7 +101,7 @@ class Agent:
         self._started = time.monotonic()
         self._ready = False
         self._said = ""
-        self._status: object = None
+        self._status: object = _last_status(settings)
 
     def run(self) -> bool:
         """Until a signal; whether it asks for a new start (SIGHUP)."""

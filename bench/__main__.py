@@ -19,6 +19,7 @@ import tempfile
 from bench import figures
 from bench import node
 from bench import table
+from bench import transitions
 from mig_placement.demo import placement_server
 
 
@@ -27,7 +28,10 @@ def main() -> int:
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE")
     args = parser.parse_args()
     found = [each for measure in figures.ALL for each in _measured(measure)]
+    calls = _transitions()
+    found += transitions.figures(calls)
     print(table.text(found))
+    print(f"\nMutating NVML calls\n\n{transitions.text(calls)}")
     print(f"\n{table.machine()}; Placement on loopback")
     if args.json:
         table.write_json(found, args.json)
@@ -44,6 +48,12 @@ def _measured(measure: figures.Measure) -> list[table.Figure]:
         return measure(
             node.Node(pathlib.Path(folder), placement.url), placement.url
         )
+
+
+def _transitions() -> list[transitions.Calls]:
+    """On a node of their own; no Placement has a part in it."""
+    with tempfile.TemporaryDirectory(prefix="mig-bench-") as folder:
+        return transitions.measured(node.Node(pathlib.Path(folder), ""))
 
 
 if __name__ == "__main__":

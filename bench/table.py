@@ -24,16 +24,22 @@ class Figure:
 
     :ivar value: in ``unit``; a count, milliseconds or MiB.
     :ivar goal: the most that it may be; None where nothing is promised.
+    :ivar at_least: the goal is the least that it may be.
     """
 
     name: str
     value: float
     unit: str
     goal: float | None = None
+    at_least: bool = False
 
     @property
     def met(self) -> bool:
-        return self.goal is None or self.value <= self.goal
+        if self.goal is None:
+            return True
+        if self.at_least:
+            return self.value >= self.goal
+        return self.value <= self.goal
 
 
 def machine() -> str:
@@ -49,18 +55,25 @@ def machine() -> str:
 
 def text(figures: list[Figure]) -> str:
     """A simple RST table."""
-    rows = [
-        (each.name, _number(each.value), _goal(each), each.unit)
-        for each in figures
-    ]
-    head = ("figure", "measured", "goal", "unit")
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(4)]
+    return grid(
+        ("figure", "measured", "goal", "unit"),
+        [
+            (each.name, _number(each.value), _goal(each), each.unit)
+            for each in figures
+        ],
+    )
+
+
+def grid(head: tuple[str, ...], body: list[tuple[str, ...]]) -> str:
+    """A simple RST table of cells."""
+    rows = [head, *body]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rule = "  ".join("=" * width for width in widths)
     lines = [
         "  ".join(
             cell.ljust(width) for cell, width in zip(row, widths, strict=True)
         ).rstrip()
-        for row in [head, *rows]
+        for row in rows
     ]
     return "\n".join([rule, lines[0], rule, *lines[1:], rule])
 

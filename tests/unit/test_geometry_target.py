@@ -423,15 +423,29 @@ def test_an_unused_instance_goes_rather_than_one_stays_beyond() -> None:
     assert found.instances == used
 
 
-def test_of_equal_limits_the_instance_that_exists_is_kept() -> None:
-    """The pinned one leaves an engine for one of two: not a new one."""
-    name = models.RTX
-    pinned = _located("2g.48gb+me.all@0:6")
-    before = pinned | _located("1g.24gb-me@9:3")
-    wanted = _located("1g.24gb@6:3", "1g.24gb-me@9:3")
-    found = _plain(name, before, wanted, pinned).find()
-    assert found.instances == before
-    assert found.missing == ("1g.24gb",)
+def test_of_two_that_a_limit_allows_one_of_the_existing_one_is_kept() -> None:
+    """No known model has so low a limit: three places, two instances."""
+    profile = dataclasses.replace(
+        models.profiles(models.A100)[0],
+        name="1g.1gb",
+        max_instances=2,
+        placements=tuple(model.Placement(start, 1) for start in range(3)),
+    )
+    pinned, kept = _located("1g.1gb@0:1"), _located("1g.1gb@2:1")
+    gpu = models.gpu(
+        profiles=(profile,),
+        instances=(
+            models.instance("1g.1gb", "0:1"),
+            models.instance("1g.1gb", "2:1"),
+        ),
+    )
+    wanted = [
+        layout.DeclaredInstance(profile.name, each, (profile.name,))
+        for each in profile.placements[1:]
+    ]
+    found = target.find(gpu, wanted, pinned, pinned)
+    assert found.instances == pinned | kept
+    assert found.missing == ("1g.1gb",)
 
 
 def test_the_instance_with_the_declared_cis_is_the_one_that_is_kept() -> None:

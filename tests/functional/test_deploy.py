@@ -226,6 +226,16 @@ def test_nothing_in_the_sandbox_hides_the_gpus() -> None:
         assert not _values(AGENT, key)
 
 
+def test_all_sockets_that_the_agent_opens_are_allowed() -> None:
+    # Netlink: openstacksdk lists the network interfaces when it starts.
+    assert _words(AGENT, "RestrictAddressFamilies") == {
+        "AF_INET",
+        "AF_INET6",
+        "AF_NETLINK",
+        "AF_UNIX",
+    }
+
+
 def test_the_directories_are_those_of_the_configuration() -> None:
     for option, key, parent in (
         ("run_dir", "RuntimeDirectory", "/run"),

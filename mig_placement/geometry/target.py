@@ -138,13 +138,13 @@ class _Finder:
         if self._stay <= whole:
             yield whole
             return
-        room = [
+        room = sorted(
             each
             for each in whole - self._stay
             if not any(
                 each.placement.overlaps(s.placement) for s in self._stay
             )
-        ]
+        )
         for count in range(len(room), -1, -1):
             found = [
                 instances

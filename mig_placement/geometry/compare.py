@@ -182,7 +182,7 @@ def _compute_instances(matched: matching.Matching) -> _Findings:
         collections.defaultdict(list)
     )
     for wanted, instance in matched.pairs:
-        if wanted.compute_instances is None:
+        if matching.has_declared_cis(wanted, instance):
             continue
         want = collections.Counter(wanted.compute_instances)
         have = collections.Counter(matching.ci_names(instance))

@@ -11,9 +11,9 @@
 # under the License.
 """Which of the instances that exist is which declared one; pure."""
 
-import collections
 import collections.abc
 import dataclasses
+import functools
 
 from mig_placement.geometry import instances
 from mig_placement.geometry import profile_name
@@ -73,9 +73,9 @@ class _Left:
     ) -> None:
         alone = []
         for each in self.declared:
-            for instance in self.observed:
+            for at, instance in enumerate(self.observed):
                 if instance.profile == each.profile and suits(each, instance):
-                    self.observed.remove(instance)
+                    del self.observed[at]
                     self.pairs.append((each, instance))
                     break
             else:
@@ -106,9 +106,7 @@ def has_declared_cis(
 ) -> bool:
     """Whether the compute instances are as declared, or not asked for."""
     wanted = declared.compute_instances
-    return wanted is None or collections.Counter(
-        wanted
-    ) == collections.Counter(ci_names(observed))
+    return wanted is None or sorted(wanted) == sorted(ci_names(observed))
 
 
 def ci_names(instance: model.GpuInstance) -> tuple[str, ...]:
@@ -119,6 +117,7 @@ def ci_names(instance: model.GpuInstance) -> tuple[str, ...]:
     )
 
 
+@functools.lru_cache(maxsize=256)
 def _ci_name(gi_profile: str, ci_profile: str) -> str:
     """NVML's name of a CI may lack its GI's attributes."""
     try:

@@ -175,6 +175,7 @@ class _Builder:
         mark = event.start_mark
         line = mark.line + 1 if mark else 1
         self._taken += 1
+        # Early, for the memory's sake; a collection makes two events.
         self._check_size(self._taken // 2, line)
         if isinstance(event, yaml.DocumentStartEvent) and self._documents:
             raise self._error(line, "a second document", "keep one of them")

@@ -13,6 +13,7 @@
 
 import collections
 import collections.abc
+import dataclasses
 import functools
 import time
 
@@ -192,6 +193,15 @@ def test_a_count_beyond_the_maximum_is_refused_at_once(count: int) -> None:
     began = time.process_time()
     assert solver.solve(_A100, {"1g.5gb": count}) is None
     assert time.process_time() - began < 1
+
+
+def test_nvmls_maximum_counts_though_slices_are_free() -> None:
+    (profile,) = (each for each in _A100 if each.name == "1g.5gb")
+    scarce = [dataclasses.replace(profile, max_instances=2)]
+    at_4 = solver.Located("1g.5gb", model.Placement(4, 1))
+    assert solver.solve(scarce, {"1g.5gb": 2}) is not None
+    assert solver.solve(scarce, {"1g.5gb": 3}) is None
+    assert solver.solve(scarce, {"1g.5gb": 2}, [at_4]) is None
 
 
 def test_slices_may_be_many() -> None:

@@ -185,6 +185,11 @@ def test_depth_and_size_are_bounded_without_libyaml(bomb: str) -> None:
     assert re.search("nest|more than", _complaint(bomb.encode()))
 
 
+def test_a_long_file_is_left_where_it_becomes_too_long() -> None:
+    complaint = _complaint(b"- a\n" * 250_000)
+    assert re.match(r"l\.yaml:199999: more than 100000 values", complaint)
+
+
 @hypothesis.given(st.binary(max_size=200))
 def test_any_bytes_are_a_tree_or_a_layout_error(raw: bytes) -> None:
     assert "\n" not in _complaint(raw)

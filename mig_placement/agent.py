@@ -126,17 +126,20 @@ class Agent:
         """Look once and tell Placement; never raises."""
         try:
             report = self._passed()
-        except Exception:
+        except Exception as error:
             # Whatever it is, the next tick may do better; without a loop
             # nobody closes the gate.
-            LOG.exception("unexpected error; the agent goes on")
-            self._retry.failed()
-            report = self._report(
-                picture.closed(verdicts.Reason.STARTING, "unexpected error"),
-                "unexpected error, see the log",
-            )
+            report = self._unexpected(error)
         self._announce(report)
         self._keep(report)
+
+    def _unexpected(self, error: Exception) -> status.Report:
+        text = f"unexpected error ({error!r})"
+        if text not in self._said:
+            LOG.exception("%s; the agent goes on", text)
+        self._retry.failed()
+        seen = picture.closed(verdicts.Reason.STARTING, "see the trouble")
+        return self._report(seen, text)
 
     def _passed(self) -> status.Report:
         seen = self._cycle.look(self._watcher.take())

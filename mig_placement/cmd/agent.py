@@ -62,7 +62,8 @@ def _close(options: cfg.ConfigOpts, error: exception.ConfigError) -> None:
         synchronizer.sync(
             lambda tree: desired.desired(tree, seen, desired.Rules())
         )
-    except exception.MigPlacementError as trouble:
+    except Exception as trouble:
+        # Whatever it is: the configuration's error is what is to be told.
         LOG.error("the gate could not be closed: %s", trouble)
 
 

@@ -14,6 +14,7 @@
 import argparse
 import collections
 import collections.abc
+import dataclasses
 import pathlib
 
 from cliff import lister
@@ -59,6 +60,9 @@ class Check(base.Mixin, lister.Lister):
         settings = self.settings()
         path = pathlib.Path(parsed_args.file or settings.layout_file)
         declared = layout_file.load(path)
+        if parsed_args.label:
+            # What is asked for by hand is checked, whatever host it is for.
+            declared = dataclasses.replace(declared, hosts=())
         only_layout = bool(parsed_args.model)
         node = (
             discover.hypothetical_node(parsed_args.model)

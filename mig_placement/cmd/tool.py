@@ -92,7 +92,7 @@ class Tool(app.App):
 
     def interact(self) -> None:
         """Without a command cliff would open a shell; show the help."""
-        self.run_subcommand(["help"])
+        sys.exit(self.run_subcommand(["help"]))
 
     def config_arguments(self) -> list[str]:
         """What oslo.config is to parse."""

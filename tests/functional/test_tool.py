@@ -212,6 +212,20 @@ def test_an_unknown_label_is_2_and_names_the_labels(node: Node) -> None:
     assert "all-1g.5gb" in line
 
 
+def test_a_label_asked_for_by_hand_counts_before_mig_nodes(
+    node: Node,
+) -> None:
+    other = gpu_node.LAYOUT.partition("mig-configs:\n")[2]
+    node.layout.write_text(
+        gpu_node.LAYOUT
+        + other.replace("all-1g.5gb", "fewer").replace(": 7", ": 6")
+        + "mig-nodes: {node1: all-1g.5gb}\n"
+    )
+    assert node.tool("check").returncode == exception.EXIT_OK
+    done = node.tool("check", "--label", "fewer")
+    assert done.returncode == exception.EXIT_MISMATCH
+
+
 def test_an_impossible_layout_says_why_in_slices_and_what_fits(
     node: Node,
 ) -> None:

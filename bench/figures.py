@@ -28,6 +28,8 @@ from mig_placement.service import nvml
 _STEADY = 200
 _EVENTS = 20
 _PATIENCE = 30
+_DELAY_MS = 200
+_BOOTS = 5
 
 
 def cycles(node: nodes.Node, url: str) -> list[table.Figure]:
@@ -91,6 +93,52 @@ def _closing(node: nodes.Node, cloud: clouds.Cloud) -> table.Figure:
     )
 
 
+def restoring(node: nodes.Node, url: str) -> list[table.Figure]:
+    """Eight empty GPUs brought to the layout, at 200 ms for each call."""
+    node.gpus.create(["A100-40GB"] * nodes.GPUS, mig=True, overwrite=True)
+    node.gpus.set_delay(_DELAY_MS)
+    slowest = 2 * nodes.INSTANCES * _DELAY_MS / 1000
+    began = time.monotonic()
+    node.apply()
+    seconds = time.monotonic() - began
+    return [
+        table.Figure(
+            f"restore of 8 GPUs, over that of one ({slowest:g} s)",
+            (seconds / slowest - 1) * 100,
+            "%",
+            10,
+        )
+    ]
+
+
+def booting(node: nodes.Node, url: str) -> list[table.Figure]:
+    """From the agent's start on eight empty GPUs to open in Placement."""
+    seconds = []
+    cloud = nodes.root(url)
+    for _ in range(_BOOTS):
+        node.gpus.create(["A100-40GB"] * nodes.GPUS, mig=True, overwrite=True)
+        node.native()
+        began = time.monotonic()
+        agent = node.agent()
+        try:
+            # From the second boot on Placement offers what has gone.
+            for candidates in (0, nodes.GPUS):
+                if cloud.wait_for("CUSTOM_MIG_1G_5GB", candidates) is None:
+                    raise RuntimeError("the agent did not open the gate")
+            seconds.append(time.monotonic() - began)
+        finally:
+            agent.terminate()
+            agent.wait(_PATIENCE)
+    return [
+        table.Figure(
+            "agent's start to open, 8 empty GPUs, median",
+            statistics.median(seconds) * 1000,
+            "ms",
+            1500,
+        )
+    ]
+
+
 _MEMORY = """
 import sys
 from bench import node
@@ -150,4 +198,11 @@ def commands(node: nodes.Node, url: str) -> list[table.Figure]:
 
 
 Measure = Callable[[nodes.Node, str], list[table.Figure]]
-ALL: tuple[Measure, ...] = (cycles, closing, memory, commands)
+ALL: tuple[Measure, ...] = (
+    cycles,
+    closing,
+    restoring,
+    booting,
+    memory,
+    commands,
+)

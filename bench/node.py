@@ -24,10 +24,13 @@ from keystoneauth1 import session
 from keystoneauth1 import token_endpoint
 
 from mig_placement import conf
+from mig_placement import cycle
+from mig_placement import restore
 from mig_placement import simulator
 from mig_placement.demo import cloud
 from mig_placement.demo import placement_server
 from mig_placement.placement import client
+from mig_placement.service import nvml
 
 ROOT_NAME = "bench.example.org"
 GPUS = 8
@@ -78,6 +81,30 @@ class Node:
         for gpu in range(gpus):
             for _ in range(INSTANCES):
                 self.gpus.create_instance(gpu, "1g.5gb")
+
+    def native(self) -> None:
+        """Let the agent restore."""
+        text = self.config.read_text()
+        if "apply = native" not in text:
+            self.config.write_text(
+                text.replace("[layout]\n", "[layout]\napply = native\n")
+            )
+
+    def apply(self) -> None:
+        """Restore in this process, without Placement."""
+        library = nvml.Nvml(self.settings())
+        observer = cycle.Observer(self.settings(), library)
+        seen = observer.look()
+        if seen.node is None:
+            raise RuntimeError(str(seen.verdict.findings))
+        restore.Restorer(
+            self.settings(), library, restore.NoPlacement(), {}
+        ).run(
+            seen,
+            observer.wanted(seen.node),
+            frozenset(range(len(seen.node.gpus))),
+        )
+        library.let_go()
 
     def settings(self) -> conf.Settings:
         return conf.settings(conf.parse([f"--config-file={self.config}"]))

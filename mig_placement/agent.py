@@ -136,7 +136,7 @@ class Agent:
     def _unexpected(self, error: Exception) -> status.Report:
         text = f"unexpected error ({error!r})"
         if text not in self._said:
-            LOG.exception("%s; the agent goes on", text)
+            LOG.error("%s; the agent goes on", text, exc_info=error)
         self._retry.failed()
         seen = picture.closed(verdicts.Reason.STARTING, "see the trouble")
         return self._report(seen, text)

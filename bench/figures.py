@@ -30,6 +30,8 @@ _EVENTS = 20
 _PATIENCE = 30
 _DELAY_MS = 200
 _BOOTS = 5
+# Each look costs the Placement that the agent waits for some 20 ms.
+_RARELY = 0.1
 
 
 def cycles(node: nodes.Node, url: str) -> list[table.Figure]:
@@ -123,7 +125,10 @@ def booting(node: nodes.Node, url: str) -> list[table.Figure]:
         try:
             # From the second boot on Placement offers what has gone.
             for candidates in (0, nodes.GPUS):
-                if cloud.wait_for("CUSTOM_MIG_1G_5GB", candidates) is None:
+                found = cloud.wait_for(
+                    "CUSTOM_MIG_1G_5GB", candidates, _RARELY
+                )
+                if found is None:
                     raise RuntimeError("the agent did not open the gate")
             seconds.append(time.monotonic() - began)
         finally:

@@ -116,17 +116,12 @@ class Node:
                 "-m",
                 "mig_placement.cmd.agent",
                 f"--config-file={self.config}",
-            ]
+            ],
+            env=_installed(),
         )
 
     def tool_seconds(self, *arguments: str) -> float:
         """Wall time of a command as a whole process."""
-        # As installed: with the bytecode that pip compiles.
-        environment = {
-            k: v
-            for k, v in os.environ.items()
-            if k != "PYTHONDONTWRITEBYTECODE"
-        }
         began = time.monotonic()
         subprocess.run(
             [
@@ -138,9 +133,15 @@ class Node:
             ],
             check=True,
             stdout=subprocess.DEVNULL,
-            env=environment,
+            env=_installed(),
         )
         return time.monotonic() - began
+
+
+def _installed() -> dict[str, str]:
+    """As installed: with the bytecode that pip compiles."""
+    unwanted = "PYTHONDONTWRITEBYTECODE"
+    return {k: v for k, v in os.environ.items() if k != unwanted}
 
 
 class Counting:

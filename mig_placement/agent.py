@@ -22,6 +22,7 @@ from mig_placement import cycle
 from mig_placement import exception
 from mig_placement import keeper
 from mig_placement import picture
+from mig_placement import restore
 from mig_placement.geometry import verdict as verdicts
 from mig_placement.placement import desired
 from mig_placement.placement import sync
@@ -144,10 +145,13 @@ class Agent:
     def _passed(self) -> status.Report:
         seen = self._cycle.look(self._watcher.take())
         try:
-            # Before anything is thought of restoring: closing is urgent.
-            trouble = self._tell(seen)
-            if self._keeper.keep(seen):
+            # Closing is urgent, and does not wait for what comes of it.
+            expected = self._keeper.expected(seen)
+            trouble = self._tell(restore.restoring(seen, expected))
+            touched = self._keeper.keep(seen)
+            if touched:
                 seen = self._cycle.look(self._watcher.take())
+            if touched or expected:
                 trouble = self._tell(seen)
         except exception.MigPlacementError as error:
             self._retry.failed()

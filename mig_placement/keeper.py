@@ -15,6 +15,7 @@ import time
 
 from mig_placement import conf
 from mig_placement import cycle
+from mig_placement import exception
 from mig_placement import restore
 from mig_placement.geometry import apply
 from mig_placement.geometry import layout
@@ -61,6 +62,27 @@ class Keeper:
     def lines(self) -> tuple[str, ...]:
         """What was done last, and what waits for whom."""
         return self._done + self._waiting
+
+    def expected(self, seen: desired.Picture) -> frozenset[int]:
+        """GPUs that ``keep`` is likely to change: a first guess, made
+        without asking Placement, so that closing says why at once."""
+        node = seen.node
+        if (
+            self._apply == "none"
+            or node is None
+            or seen.verdict.findings
+            or seen.verdict.matches
+            or self._waiting
+            or self._dead_end is not None
+        ):
+            return frozenset()
+        try:
+            wanted = self._cycle.wanted(node)
+            plans = self._restorer.plans(node, wanted, None)
+        except exception.MigPlacementError:
+            # A guess must not stand in the way of closing.
+            return frozenset()
+        return frozenset(each.gpu.index for each in plans if each.steps)
 
     def keep(self, seen: desired.Picture) -> bool:
         """Restore where that is due; whether the node was touched.

@@ -17,9 +17,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from keystoneauth1 import adapter
-from keystoneauth1 import session
-from keystoneauth1 import token_endpoint
+import openstack
 
 from mig_placement.demo import placement_server
 from mig_placement.placement import client
@@ -30,17 +28,16 @@ _POLL = 0.005
 
 
 class Cloud:
-    """Reads and writes Placement without any code of the agent's."""
+    """Reads and writes Placement through the SDK, as others do."""
 
     def __init__(self, url: str, root_name: str) -> None:
-        self._adapter = adapter.Adapter(
-            session.Session(
-                auth=token_endpoint.Token(url, placement_server.ADMIN_TOKEN)
-            ),
-            service_type="placement",
-            endpoint_override=url,
-            default_microversion=client.MICROVERSION,
-        )
+        self._adapter = openstack.connect(
+            auth_type="admin_token",
+            auth={"endpoint": url, "token": placement_server.ADMIN_TOKEN},
+            placement_default_microversion=client.MICROVERSION,
+            load_yaml_config=False,
+            load_envvars=False,
+        ).placement
         self._root_name = root_name
         self._root = str(uuid.uuid4())
 
@@ -91,13 +88,20 @@ class Cloud:
         url = f"/resource_providers/{provider}/inventories"
         return self._adapter.get(url).json()["inventories"]
 
-    def wait_for(self, resource_class: str, candidates: int) -> float | None:
-        """Seconds until that many candidates are there; None is never."""
-        return _wait(lambda: self.candidates(resource_class) == candidates)
+    def wait_for(
+        self, resource_class: str, candidates: int, poll: float = _POLL
+    ) -> float | None:
+        """Seconds until that many candidates are there; None is never.
+
+        :param poll: seconds between two looks, which Placement is busy with.
+        """
+        return _wait(
+            lambda: self.candidates(resource_class) == candidates, poll
+        )
 
     def wait_until_reserved(self) -> bool:
         """Whether the first GPU comes to be wholly reserved."""
-        return _wait(self._is_reserved) is not None
+        return _wait(self._is_reserved, _POLL) is not None
 
     def _is_reserved(self) -> bool:
         return all(
@@ -106,10 +110,10 @@ class Cloud:
         )
 
 
-def _wait(condition: Callable[[], bool]) -> float | None:
+def _wait(condition: Callable[[], bool], poll: float) -> float | None:
     began = time.monotonic()
     while time.monotonic() - began < _PATIENCE:
         if condition():
             return time.monotonic() - began
-        time.sleep(_POLL)
+        time.sleep(poll)
     return None

@@ -36,7 +36,11 @@ NOAUTH2 = "noauth2"
 KEYSTONE = "keystone"
 # noauth2 makes an administrator of whoever sends it.
 ADMIN_TOKEN = "admin"  # noqa: S105 - no secret
-_MODULES = {"placement": "openstack-placement", "cheroot": "cheroot"}
+_MODULES = {
+    "placement": "openstack-placement",
+    "cheroot": "cheroot",
+    "openstack": "openstacksdk",
+}
 _NAME = "Placement"
 
 

@@ -42,14 +42,18 @@ def set_mode(index: int, enable: bool) -> bool:
 
 def create_gpu_instance(
     index: int, profile: model.Profile, placement: model.Placement
-) -> None:
-    """:raises HardwareError: the placement is taken, or NVML refuses."""
+) -> int:
+    """Create a GPU instance; its id.
+
+    :raises HardwareError: the placement is taken, or NVML refuses.
+    """
     with _of(index):
         where = pynvml.c_nvmlGpuInstancePlacement_t()
         where.start, where.size = placement.start, placement.size
-        pynvml.nvmlDeviceCreateGpuInstanceWithPlacement(
+        made = pynvml.nvmlDeviceCreateGpuInstanceWithPlacement(
             _gpu(index), profile.profile_id, ctypes.byref(where)
         )
+        return int(pynvml.nvmlGpuInstanceGetInfo(made).id)
 
 
 def destroy_gpu_instance(

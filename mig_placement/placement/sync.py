@@ -114,12 +114,17 @@ class Synchronizer:
     def with_fresh_usages(self) -> model.Tree | None:
         """The tree last read, with what is allocated now; None before.
 
+        Only what was in use is asked for again: an allocation more raises
+        the generation, one less does not.
+
         :raises PlacementError: as ``sync``.
         """
         if self._tree is None:
             return None
         gpus = tuple(
             dataclasses.replace(gpu, used=self._client.usages(gpu.uuid))
+            if any(gpu.used.values())
+            else gpu
             for gpu in self._tree.gpus
         )
         self._tree = dataclasses.replace(self._tree, gpus=gpus)
@@ -204,11 +209,12 @@ class Synchronizer:
             or known.uuid != seen.uuid
             or known.generation != seen.generation
         ):
+            inventories = self._client.inventories(seen.uuid)
             return dataclasses.replace(
                 seen,
-                inventories=self._client.inventories(seen.uuid),
+                inventories=inventories,
                 traits=self._client.traits(seen.uuid),
-                used=self._client.usages(seen.uuid),
+                used=self._client.usages(seen.uuid) if inventories else {},
             )
         if seen.name in self._waiting:
             # Deleting an allocation does not raise the generation.

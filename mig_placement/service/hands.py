@@ -88,6 +88,8 @@ class NvmlHands:
         self._allocated = allocated
         self._allowed = allowed
         self._walks: dict[int, observe.Walk] = {}
+        self._profiles: dict[int, tuple[model.Profile, ...]] = {}
+        self._made: dict[tuple[int, target.Located], int] = {}
 
     def look(self, index: int) -> model.Gpu:
         """:raises HardwareError: the GPU does not answer."""
@@ -134,19 +136,35 @@ class NvmlHands:
 
     @_do.register
     def _(self, step: plan.CreateGpuInstance, index: int) -> bool:
-        for each in self.look(index).profiles:
-            if each.name == step.slot.profile:
-                mutate.create_gpu_instance(index, each, step.slot.placement)
-                return True
-        raise _gone(index, f"profile {step.slot.profile}")
+        profile = self._profile(index, step.slot.profile)
+        self._made[index, step.slot] = mutate.create_gpu_instance(
+            index, profile, step.slot.placement
+        )
+        return True
+
+    def _profile(self, index: int, name: str) -> model.Profile:
+        if index not in self._profiles:
+            self._profiles[index] = self.look(index).profiles
+        for each in self._profiles[index]:
+            if each.name == name:
+                return each
+        raise _gone(index, f"profile {name}")
 
     @_do.register
     def _(self, step: plan.CreateComputeInstance, index: int) -> bool:
+        gi_id = self._gi_id(index, step.slot)
+        mutate.create_compute_instance(index, gi_id, step.profile)
+        return True
+
+    def _gi_id(self, index: int, slot: target.Located) -> int:
+        """The id of the GPU instance there; of ours, as NVML gave it."""
+        made = self._made.get((index, slot))
+        if made is not None:
+            return made
         for each in self.look(index).instances:
-            if target.located(each) == step.slot:
-                mutate.create_compute_instance(index, each.gi_id, step.profile)
-                return True
-        raise _gone(index, str(step.slot))
+            if target.located(each) == slot:
+                return each.gi_id
+        raise _gone(index, str(slot))
 
 
 def _gone(index: int, what: str) -> exception.HardwareError:

@@ -81,7 +81,7 @@ def create_compute_instance(index: int, gi_id: int, profile: str) -> None:
     with _of(index):
         gi = pynvml.nvmlDeviceGetGpuInstanceById(_gpu(index), gi_id)
         for profile_id, name in observe.ci_profiles(gi):
-            if name == profile:
+            if _compute_slices(name) == _compute_slices(profile):
                 pynvml.nvmlGpuInstanceCreateComputeInstance(gi, profile_id)
                 return
         raise exception.HardwareError(
@@ -107,6 +107,13 @@ def destroy_compute_instance(
         gi = pynvml.nvmlDeviceGetGpuInstanceById(handle, gi_id)
         found = pynvml.nvmlGpuInstanceGetComputeInstanceById(gi, ci.ci_id)
         pynvml.nvmlComputeInstanceDestroy(found)
+
+
+def _compute_slices(profile: str) -> str:
+    """What tells compute instances of one GPU instance apart: drivers may
+    or may not repeat its attributes (+me) in their names."""
+    slices, _, rest = profile.partition(".")
+    return slices.replace("g", "c") if rest else profile
 
 
 def _gpu(index: int) -> _Handle:

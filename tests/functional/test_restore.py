@@ -13,6 +13,7 @@
 
 import dataclasses
 import pathlib
+import sys
 from collections.abc import Callable
 from collections.abc import Iterator
 
@@ -499,7 +500,8 @@ def test_a_reset_that_is_allowed_is_done_with_nvml_let_go(
     make: Callable[..., Node], tmp_path: pathlib.Path
 ) -> None:
     node = make(
-        options="allow_gpu_reset = true\nreset_command = mig-placement"
+        options="allow_gpu_reset = true\n"
+        f"reset_command = {sys.executable} -m mig_placement.cmd.tool"
         f" simulate reset {tmp_path}/gpus.json {{index}}\n"
     )
     node.gpus.create(["A100-40GB"] * 2, overwrite=True)
@@ -513,7 +515,8 @@ def test_a_gpu_in_use_is_not_reset(
     make: Callable[..., Node], tmp_path: pathlib.Path
 ) -> None:
     node = make(
-        options="allow_gpu_reset = true\nreset_command = mig-placement"
+        options="allow_gpu_reset = true\n"
+        f"reset_command = {sys.executable} -m mig_placement.cmd.tool"
         f" simulate reset {tmp_path}/gpus.json {{index}}\n"
     )
     node.gpus.create(["A100-40GB"], overwrite=True)

@@ -12,10 +12,12 @@
 
 """Fixtures: real services, each test's own view of them, none mocked."""
 
+import pathlib
 from collections.abc import Iterator
 
 import pytest
 
+from tests.functional import gpu_node
 from tests.functional import keystone_server
 from tests.functional import placement_app
 
@@ -56,3 +58,17 @@ def secured() -> Iterator[keystone_server.SecuredPlacement]:
     if not keystone_server.is_installed():
         pytest.skip("keystone is not installed (test-requirements.txt)")
     yield from keystone_server.running_pair()
+
+
+@pytest.fixture
+def node(
+    tmp_path: pathlib.Path, placement_tcp: placement_app.TcpPlacement
+) -> Iterator[gpu_node.GpuNode]:
+    """A node with one GPU as declared, known to Placement; no agent."""
+    made = gpu_node.GpuNode(
+        tmp_path, placement_tcp.options(), placement_tcp.cloud
+    )
+    made.create_gpus()
+    made.create_root()
+    yield made
+    made.stop_agents()

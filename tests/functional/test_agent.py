@@ -14,9 +14,6 @@
 import os
 import pathlib
 import signal
-from collections.abc import Iterator
-
-import pytest
 
 from mig_placement import exception
 from mig_placement.placement import names
@@ -24,18 +21,6 @@ from tests.functional import gpu_node
 from tests.functional import placement_app
 
 Node = gpu_node.GpuNode
-
-
-@pytest.fixture
-def node(
-    tmp_path: pathlib.Path, placement_tcp: placement_app.TcpPlacement
-) -> Iterator[Node]:
-    """A node with one GPU as declared, known to Placement; no agent."""
-    made = Node(tmp_path, placement_tcp.options(), placement_tcp.cloud)
-    made.create_gpus()
-    made.create_root()
-    yield made
-    made.stop_agents()
 
 
 def _rebooted(node: Node) -> None:

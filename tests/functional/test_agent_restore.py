@@ -11,9 +11,7 @@
 # under the License.
 """The agent and the tool bring the layout back, as processes."""
 
-import pathlib
 import sys
-from collections.abc import Iterator
 
 import pytest
 
@@ -28,17 +26,11 @@ _STEPS = 12
 
 
 @pytest.fixture
-def node(
-    tmp_path: pathlib.Path, placement_tcp: placement_app.TcpPlacement
-) -> Iterator[Node]:
+def node(node: Node) -> Node:
     """One GPU as declared (7x 1g.5gb); the agent restores natively."""
-    made = Node(tmp_path, placement_tcp.options(), placement_tcp.cloud)
-    made.sections["layout"]["apply"] = "native"
-    made.write_config()
-    made.create_gpus()
-    made.create_root()
-    yield made
-    made.stop_agents()
+    node.sections["layout"]["apply"] = "native"
+    node.write_config()
+    return node
 
 
 def _declare(node: Node, devices: str) -> None:

@@ -14,7 +14,6 @@
 import json
 import os
 import pathlib
-from collections.abc import Iterator
 
 import pytest
 
@@ -26,18 +25,6 @@ from tests.functional import keystone_server
 from tests.functional import placement_app
 
 Node = gpu_node.GpuNode
-
-
-@pytest.fixture
-def node(
-    tmp_path: pathlib.Path, placement_tcp: placement_app.TcpPlacement
-) -> Iterator[Node]:
-    """A node with one GPU as declared; Placement knows its root."""
-    made = Node(tmp_path, placement_tcp.options(), placement_tcp.cloud)
-    made.create_gpus()
-    made.create_root()
-    yield made
-    made.stop_agents()
 
 
 def _refused(node: Node, status: int, *arguments: str) -> str:

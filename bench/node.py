@@ -175,8 +175,3 @@ def root(url: str) -> cloud.Cloud:
     made = cloud.Cloud(url, ROOT_NAME)
     made.create_root()
     return made
-
-
-def resident_mib(pid: int | str = "self") -> float:
-    pages = int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)

@@ -111,7 +111,15 @@ class Agent:
             return self._loop()
         finally:
             self._watcher.stop()
-            self._nvml.let_go()
+            self.let_go()
+
+    def hear(self, seconds: float) -> None:
+        """Wait for NVML's events in this thread, where ``run`` does not."""
+        self._watcher.listen(seconds)
+
+    def let_go(self) -> None:
+        """Let NVML go; the next tick takes it again."""
+        self._nvml.let_go()
 
     def _loop(self) -> bool:
         while True:

@@ -63,26 +63,31 @@ class Watcher:
             taken.append(self._events.popleft())
         return tuple(taken)
 
+    def listen(self, seconds: float) -> bool:
+        """Collect the events of so many seconds; whether there were any."""
+        events = self._waited(seconds)
+        self._events.extend(events)
+        return bool(events)
+
     def _run(self) -> None:
         seen = self._signatures()
         while not self._stopping.is_set():
-            events = self._waited()
-            self._events.extend(events)
+            heard = self.listen(_TURN)
             now = self._signatures()
-            if events or now != seen:
+            if heard or now != seen:
                 seen = now
                 self._wake()
 
     def _signatures(self) -> list[tuple[int, int, int] | None]:
         return [files.signature(path) for path in self._paths]
 
-    def _waited(self) -> tuple[model.Event, ...]:
+    def _waited(self, seconds: float) -> tuple[model.Event, ...]:
         try:
-            events = self._nvml.wait(_TURN)
+            events = self._nvml.wait(seconds)
         except exception.HardwareError:
             # The next observation finds out what it is; look at it now.
             self._wake()
             events = None
         if events is None:
-            self._stopping.wait(_TURN)
+            self._stopping.wait(seconds)
         return events or ()

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from bench import node as nodes
 from bench import table
 from mig_placement import cycle
+from mig_placement import exception
 from mig_placement.demo import cloud as clouds
 from mig_placement.placement import client
 from mig_placement.placement import sync
@@ -111,6 +112,19 @@ def restoring(node: nodes.Node, url: str) -> list[table.Figure]:
             10,
         )
     ]
+
+
+def impossible(node: nodes.Node, url: str) -> list[table.Figure]:
+    """What it costs to learn that a layout cannot be had."""
+    node.create()
+    node.declare('{"3g.20gb": 2, "1g.5gb": 1}')
+    try:
+        node.apply()
+    except exception.LayoutError:
+        calls = node.gpus.mutations
+    else:
+        raise RuntimeError("the impossible layout was applied")
+    return [table.Figure("impossible layout", calls, "mutating calls", 0)]
 
 
 def booting(node: nodes.Node, url: str) -> list[table.Figure]:
@@ -207,6 +221,7 @@ ALL: tuple[Measure, ...] = (
     cycles,
     closing,
     restoring,
+    impossible,
     booting,
     memory,
     commands,

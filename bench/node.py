@@ -52,7 +52,8 @@ class Node:
         self.folder = folder
         self.gpus = simulator.SimulatedNode(folder / "gpus.json")
         self.config = folder / "agent.conf"
-        (folder / "layout.yaml").write_text(LAYOUT)
+        self.layout = folder / "layout.yaml"
+        self.layout.write_text(LAYOUT)
         parser = configparser.ConfigParser(interpolation=None)
         parser.read_dict(
             {
@@ -64,7 +65,7 @@ class Node:
                     "state_dir": str(folder / "state"),
                 },
                 "hardware": {"simulate": self.gpus.path},
-                "layout": {"file": str(folder / "layout.yaml")},
+                "layout": {"file": str(self.layout)},
                 "placement": {
                     "auth_type": "admin_token",
                     "endpoint": url,
@@ -81,6 +82,10 @@ class Node:
         for gpu in range(gpus):
             for _ in range(INSTANCES):
                 self.gpus.create_instance(gpu, "1g.5gb")
+
+    def declare(self, devices: str) -> None:
+        """Another layout."""
+        self.layout.write_text(LAYOUT.replace('{"1g.5gb": 7}', devices))
 
     def native(self) -> None:
         """Let the agent restore."""

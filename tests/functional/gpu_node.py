@@ -148,6 +148,24 @@ class GpuNode:
             check=False,
         )
 
+    def on_terminal(self, end: int, *arguments: str) -> int:
+        """Run the tool with a terminal for its standard error.
+
+        :param end: the terminal's end, which is closed.
+        """
+        try:
+            return subprocess.run(
+                [*self._command("tool"), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=end,
+                env=self.environment,
+                timeout=60,
+                check=False,
+            ).returncode
+        finally:
+            os.close(end)
+
     def _command(self, name: str) -> list[str]:
         return [
             sys.executable,

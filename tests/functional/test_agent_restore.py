@@ -11,6 +11,8 @@
 # under the License.
 """The agent and the tool bring the layout back, as processes."""
 
+import os
+import pty
 import sys
 
 import pytest
@@ -214,6 +216,16 @@ def test_apply_empty_leaves_nothing_and_closes(node: Node) -> None:
     assert done.returncode == exception.EXIT_OK, done.stderr
     assert node.gpus.summary()["gpus"][0]["instances"] == []
     node.closes("INSTANCE_MISSING")
+
+
+def test_apply_shows_its_steps_on_a_terminal(node: Node) -> None:
+    node.gpus.destroy_instance(0, (3, 1))
+    terminal, end = pty.openpty()
+    status = node.on_terminal(end, "apply")
+    shown = os.read(terminal, 65536).decode()
+    os.close(terminal)
+    assert status == exception.EXIT_OK
+    assert "GPU 0: create GPU instance 1g.5gb at 3:1" in shown
 
 
 def test_apply_that_has_to_wait_is_3(node: Node) -> None:

@@ -11,6 +11,7 @@
 # under the License.
 """The loop: waits, looks, tells Placement, and never dies of an error."""
 
+import contextlib
 import dataclasses
 import logging
 import random
@@ -28,6 +29,7 @@ from mig_placement.placement import desired
 from mig_placement.placement import sync
 from mig_placement.service import files
 from mig_placement.service import hold
+from mig_placement.service import lock
 from mig_placement.service import marks
 from mig_placement.service import nvml
 from mig_placement.service import status
@@ -70,9 +72,11 @@ class _Retry:
 def _last_status(settings: conf.Settings) -> object:
     """What the agent before this one wrote: since when things are so."""
     try:
-        return files.read_json(status.path(settings.run_dir))
+        value = status.read(settings.run_dir)
     except exception.ConfigError:
         return None
+    parts = (value.get("gate"), value.get("placement"))
+    return value if all(isinstance(each, dict) for each in parts) else None
 
 
 class Agent:
@@ -95,6 +99,7 @@ class Agent:
                 settings.layout_file,
                 hold.path(settings.state_dir),
                 marks.path(settings.run_dir),
+                lock.apply_path(settings.run_dir),
             ),
             waker.wake,
         )
@@ -148,6 +153,9 @@ class Agent:
             LOG.error("%s; the agent goes on", text, exc_info=error)
         self._retry.failed()
         seen = picture.closed(verdicts.Reason.STARTING, "see the trouble")
+        with contextlib.suppress(Exception):
+            # Nothing is known of the node: that is a doubt.
+            self._cycle.tell(seen)
         return self._report(seen, text)
 
     def _passed(self) -> status.Report:
@@ -235,10 +243,8 @@ class Agent:
             systemd.notify("WATCHDOG=1")
             left = until - time.monotonic()
             nap = min(left, period / 3) if period else left
-            began = time.monotonic()
             received = self._waker.sleep(nap)
-            woken = time.monotonic() - began < nap
-            if received or woken or time.monotonic() >= until:
+            if received or time.monotonic() >= until:
                 return received
 
     def _say_goodbye(self) -> None:

@@ -13,6 +13,7 @@
 
 import collections.abc
 import functools
+import logging
 
 from mig_placement import conf
 from mig_placement import exception
@@ -28,8 +29,11 @@ from mig_placement.placement import names
 from mig_placement.placement import sync
 from mig_placement.service import files
 from mig_placement.service import hold
+from mig_placement.service import lock
 from mig_placement.service import marks
 from mig_placement.service import nvml
+
+LOG = logging.getLogger(__name__)
 
 
 def rules(settings: conf.Settings) -> desired.Rules:
@@ -74,6 +78,7 @@ class Observer:
         self._settings = settings
         self._nvml = library
         self._declared = Declared(settings)
+        self._unwritten: health.Marks = frozenset()
 
     def look(
         self, events: collections.abc.Sequence[model.Event] = ()
@@ -84,6 +89,12 @@ class Observer:
             # So that GPUs can be reset and SR-IOV set up meanwhile.
             self._nvml.let_go()
             return picture.closed(verdicts.Reason.HOLD, str(held))
+        if lock.apply_runs(self._settings.run_dir):
+            # It has closed the gate; what exists now will not exist soon.
+            return picture.closed(
+                verdicts.Reason.RESTORING,
+                "another process changes the geometry",
+            )
         try:
             node = self._nvml.observe()
         except exception.HardwareError as error:
@@ -101,11 +112,22 @@ class Observer:
         self, node: model.Node, events: collections.abc.Sequence[model.Event]
     ) -> frozenset[model.Ailment]:
         known = marks.read(self._settings.run_dir)
-        seen = health.record(known, events, node, self._settings.ignored_xids)
+        seen = health.record(
+            known | self._unwritten, events, node, self._settings.ignored_xids
+        )
         valid = health.still_there(seen, node)
+        self._unwritten = frozenset()
         if valid != known:
-            marks.write(self._settings.run_dir, valid)
+            self._write_marks(valid)
         return health.ailments(valid)
+
+    def _write_marks(self, valid: health.Marks) -> None:
+        try:
+            marks.write(self._settings.run_dir, valid)
+        except exception.ConfigError as error:
+            # An event comes once: what it said must not be lost.
+            self._unwritten = valid
+            LOG.error("health marks are kept in memory alone: %s", error)
 
     def wanted(self, node: model.Node) -> layout.NodeLayout:
         """The layout of the node.

@@ -21,6 +21,7 @@ from mig_placement.geometry import apply
 from mig_placement.geometry import layout
 from mig_placement.geometry import plan
 from mig_placement.hardware import model
+from mig_placement.hardware import usage
 from mig_placement.placement import desired
 from mig_placement.service import nvml
 
@@ -82,7 +83,14 @@ class Keeper:
         except exception.MigPlacementError:
             # A guess must not stand in the way of closing.
             return frozenset()
-        return frozenset(each.gpu.index for each in plans if each.steps)
+        return self._indices(plans)
+
+    def _indices(self, plans: tuple[plan.GpuPlan, ...]) -> frozenset[int]:
+        """GPUs to close and change. A command may touch any of them."""
+        due = frozenset(each.gpu.index for each in plans if each.steps)
+        if due and self._apply == "command":
+            return frozenset(each.gpu.index for each in plans)
+        return due
 
     def keep(self, seen: desired.Picture) -> bool:
         """Restore where that is due; whether the node was touched.
@@ -93,7 +101,11 @@ class Keeper:
             changes the geometry.
         """
         node = seen.node
-        if self._apply == "none" or node is None or seen.verdict.findings:
+        if self._apply == "none":
+            return False
+        if node is None or seen.verdict.findings:
+            # A hold, a new driver, another layout: try again after it.
+            self._dead_end = None
             return False
         if seen.verdict.matches:
             self._waiting = ()
@@ -101,7 +113,7 @@ class Keeper:
             return False
         wanted = self._cycle.wanted(node)
         plans = self._restorer.plans(node, wanted, self._cycle.usages())
-        indices = frozenset(each.gpu.index for each in plans if each.steps)
+        indices = self._indices(plans)
         self._waiting = tuple(
             line for each in plans for line in restore.waiting_lines(each)
         )
@@ -131,12 +143,16 @@ class Keeper:
 
     def _judge(self, wanted: layout.NodeLayout) -> None:
         """Believe what is observed now, and nothing else."""
+        self._pause()
         node = self._nvml.observe()
         plans = self._restorer.plans(node, wanted, self._cycle.usages())
         if not any(each.steps for each in plans):
             self._succeeded()
             return
         self._dead_end = _state(node, wanted, plans)
+
+    def _pause(self) -> None:
+        """A failure, until it is known for a success."""
         self._failures += 1
         pause = _FIRST_PAUSE * 2.0 ** min(self._failures - 1, 20)
         self._not_before = time.monotonic() + min(pause, _LONGEST_PAUSE)
@@ -159,4 +175,8 @@ def _state(
         ),
         tuple(sorted(wanted.gpus.items(), key=lambda item: item[0])),
         tuple(each.waiting for each in plans),
+        tuple(sorted(usage.read(node).items())),
+        tuple(
+            usage.processes_on(gpu.index) for gpu in node.gpus if not gpu.fault
+        ),
     )

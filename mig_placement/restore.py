@@ -12,10 +12,15 @@
 """Brings the layout back: gate closed and confirmed, change, look again."""
 
 import collections.abc
+import contextlib
 import dataclasses
 import logging
+import os
 import shlex
+import signal
 import subprocess
+import tempfile
+from typing import IO
 from typing import Protocol
 
 from mig_placement import conf
@@ -41,6 +46,7 @@ LOG = logging.getLogger(__name__)
 # NVML takes about a second to destroy an instance.
 _SLOWEST_RESTORE = 600.0
 _ROUNDS = 2
+_MAX_OUTPUT = 64 << 10
 _SLACK = 60.0
 
 Allowed = frozenset[tuple[int, target.Located]]
@@ -90,6 +96,14 @@ def waiting_lines(one: plan.GpuPlan) -> list[str]:
         f"GPU {one.gpu.index}: waiting for {each.slot} ({each.why}){wants}"
         for each in one.waiting
     ]
+
+
+def _all(node: model.Node, why: str) -> tuple[plan.InUse, ...]:
+    return tuple(
+        plan.InUse(gpu.index, target.located(instance), why)
+        for gpu in node.gpus
+        for instance in gpu.instances
+    )
 
 
 def restoring(
@@ -145,6 +159,9 @@ class Restorer:
     def _in_use(
         self, node: model.Node, tree: placement.Tree | None
     ) -> tuple[plan.InUse, ...]:
+        if tree is None and not isinstance(self._teller, NoPlacement):
+            # Nobody knows what is allocated: it may be anything.
+            return _all(node, "Placement does not know this node")
         return hands.in_use(node, self._allocated(node, tree))
 
     def _allocated(
@@ -277,26 +294,42 @@ def run_command(command: str, timeout: float) -> bool:
     """
     LOG.info("running: %s", command)
     try:
-        done = subprocess.run(  # noqa: S603 (the operator's own)
-            shlex.split(command),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=timeout,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        _log_output(error.stdout)
-        LOG.error("killed after %g s: %s", timeout, command)
-        return False
+        with tempfile.TemporaryFile() as output:
+            status = _status_of(shlex.split(command), timeout, output)
+            _log_output(output)
     except (OSError, ValueError) as error:
         LOG.error("cannot be run (%s): %s", error, command)
         return False
-    _log_output(done.stdout)
-    LOG.info("exit status %d: %s", done.returncode, command)
-    return done.returncode == 0
+    if status is None:
+        LOG.error("killed after %g s: %s", timeout, command)
+        return False
+    LOG.info("exit status %d: %s", status, command)
+    return status == 0
 
 
-def _log_output(output: bytes | None) -> None:
-    for line in (output or b"").decode(errors="replace").splitlines()[-200:]:
+def _status_of(
+    words: list[str], timeout: float, output: IO[bytes]
+) -> int | None:
+    """The exit status; None where it and all its children were killed."""
+    process = subprocess.Popen(  # noqa: S603 (the operator's own)
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        return process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        # A child that it left behind must not change GPUs later.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _log_output(output: IO[bytes]) -> None:
+    output.seek(0)
+    for line in output.read(_MAX_OUTPUT).decode(errors="replace").splitlines():
         LOG.info("| %s", line)

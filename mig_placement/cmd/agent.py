@@ -41,6 +41,16 @@ def _parsed(arguments: list[str]) -> cfg.ConfigOpts:
     return conf.parse(arguments, prog=_PROG, conf=options)
 
 
+def _set_up_log(options: cfg.ConfigOpts) -> None:
+    """:raises ConfigError: a logging option cannot be used."""
+    try:
+        log.setup(options, "mig_placement")
+    except (log.LogConfigError, cfg.Error, OSError, ValueError) as error:
+        raise exception.ConfigError(
+            f"logging cannot be set up ({error})", where="configuration"
+        ) from error
+
+
 def _built(options: cfg.ConfigOpts, waker: wake.Waker) -> agent.Agent:
     """:raises ConfigError: something configured cannot be used."""
     settings = conf.settings(options)
@@ -69,10 +79,10 @@ def _close(options: cfg.ConfigOpts, error: exception.ConfigError) -> None:
 
 def _serve(arguments: list[str]) -> None:
     options = _parsed(arguments)
-    log.setup(options, "mig_placement")
     waker = wake.Waker()
     with waker.listening():
         try:
+            _set_up_log(options)
             settings = conf.settings(options)
             cycle.rules(settings)
         except exception.ConfigError as error:
@@ -93,12 +103,13 @@ def _run(
         try:
             fresh = _parsed(arguments)
             running = _built(fresh, waker)
-        except exception.ConfigError as error:
+            log.setup(fresh, "mig_placement")
+        except Exception as error:
+            # A typo must not take the agent away from a running node.
             LOG.error("the configuration stays as it was: %s", error)
             running = _built(options, waker)
         else:
             options = fresh
-            log.setup(options, "mig_placement")
             LOG.info("configuration read again")
 
 

@@ -16,6 +16,7 @@ import sys
 
 from cliff import lister
 
+from mig_placement import cycle
 from mig_placement import exception
 from mig_placement import restore
 from mig_placement.cmd import base
@@ -42,7 +43,9 @@ class Apply(base.Mixin, lister.Lister):
         arguments = self.app.config_arguments()
         with restoring.scene(arguments, parsed_args) as scene:
             result = _applied(scene)
-            if not _is_as_asked(scene):
+            if not _is_as_asked(scene) or not (
+                parsed_args.empty or _matches(scene)
+            ):
                 self.exit_status = exception.EXIT_MISMATCH
             _tell(scene)
         return ("GPU", "Steps", "Outcome"), [
@@ -72,6 +75,12 @@ def _show(index: int, step: plan.Step) -> None:
     """A line for each step, where a person looks on."""
     if sys.stderr.isatty():
         sys.stderr.write(f"GPU {index}: {step}\n")
+
+
+def _matches(scene: restoring.Scene) -> bool:
+    """Also a GPU that no plan could be made for, being lost, counts."""
+    observer = cycle.Observer(scene.settings, scene.library)
+    return observer.look().verdict.matches
 
 
 def _is_as_asked(scene: restoring.Scene) -> bool:

@@ -13,6 +13,7 @@
 
 import argparse
 import collections.abc
+import contextlib
 import time
 from typing import Any
 
@@ -127,9 +128,11 @@ def _wait(
 ) -> str:
     until = time.monotonic() + timeout
     while time.monotonic() < until:
-        value = status.read(settings.run_dir)
-        if seen(value) and value["placement"]["in_step"]:
-            return str(value["gate"]["state"])
+        with contextlib.suppress(exception.ConfigError):
+            # The agent may not have written one yet.
+            value = status.read(settings.run_dir)
+            if seen(value) and value["placement"]["in_step"]:
+                return str(value["gate"]["state"])
         time.sleep(_POLL)
     raise exception.PlacementUnreachable(
         f"the agent did not confirm it within {timeout:g} s",

@@ -157,6 +157,10 @@ def _observed(seen: desired.Picture) -> model.Node:
     finding = seen.verdict.findings[0]
     if finding.reason is verdicts.Reason.HARDWARE_ERROR:
         raise exception.HardwareError(finding.detail)
+    if finding.reason is verdicts.Reason.RESTORING:
+        raise exception.ConfigError(
+            finding.detail, mend="wait for it, and try again"
+        )
     raise exception.ConfigError(
         finding.detail,
         where="the node is held",

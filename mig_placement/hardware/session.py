@@ -41,6 +41,15 @@ def use_library(path: str) -> None:
     pynvml._nvmlGetFunctionPointer_cache.clear()
 
 
+def _waiter() -> events.Waiter:
+    try:
+        return events.Waiter()
+    except pynvml.NVMLError:
+        # An open session would keep GPUs from being reset.
+        pynvml.nvmlShutdown()
+        raise
+
+
 class Session:
     """NVML from init to shutdown; a held one blocks resets and SR-IOV work.
 
@@ -55,7 +64,7 @@ class Session:
             if with_events:
                 # Before the first observation, so that no change falls
                 # between the two.
-                self._waiter = events.Waiter()
+                self._waiter = _waiter()
         self._walk = observe.Walk()
         self._closing = threading.Event()
         self._waiting = threading.Lock()

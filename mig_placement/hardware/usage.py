@@ -14,6 +14,7 @@
 import collections
 import contextlib
 import ctypes
+import dataclasses
 from typing import Any
 
 import pynvml
@@ -23,8 +24,25 @@ from mig_placement.hardware import model
 
 _Handle = Any
 
-# (GPU index, GPU instance id): why it is in use, in words.
-Usage = dict[tuple[int, int], str]
+
+@dataclasses.dataclass(frozen=True, slots=True, order=True)
+class Use:
+    """What runs on a GPU instance (counts)."""
+
+    processes: int = 0
+    vgpus: int = 0
+
+    def __str__(self) -> str:
+        parts = []
+        if self.processes:
+            parts.append(f"{self.processes} processes")
+        if self.vgpus:
+            parts.append(f"{self.vgpus} vGPUs")
+        return " and ".join(parts)
+
+
+# By (GPU index, GPU instance id); what nobody uses is not there.
+Usage = dict[tuple[int, int], Use]
 
 _UNKNOWN = (
     pynvml.NVMLError_NotSupported,
@@ -61,19 +79,10 @@ def _of_gpu(gpu: model.Gpu) -> Usage:
     processes = _processes_by_instance(handle)
     vgpus = _vgpus_by_instance(handle)
     return {
-        (gpu.index, instance.gi_id): why
-        for instance in gpu.instances
-        if (why := _why(processes[instance.gi_id], vgpus[instance.gi_id]))
+        (gpu.index, gi_id): Use(processes[gi_id], vgpus[gi_id])
+        for gi_id in (instance.gi_id for instance in gpu.instances)
+        if processes[gi_id] or vgpus[gi_id]
     }
-
-
-def _why(processes: int, vgpus: int) -> str:
-    parts = []
-    if processes:
-        parts.append(f"{processes} processes")
-    if vgpus:
-        parts.append(f"{vgpus} vGPUs")
-    return " and ".join(parts)
 
 
 def _processes_by_instance(handle: _Handle) -> collections.Counter[int]:

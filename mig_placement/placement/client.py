@@ -182,7 +182,11 @@ def translated() -> collections.abc.Iterator[None]:
             where="[placement]",
             mend="set region_name, valid_interfaces or endpoint_override",
         ) from error
-    except (ks.MissingRequiredOptions, ks.MissingAuthPlugin) as error:
+    except (
+        ks.MissingRequiredOptions,
+        ks.MissingAuthPlugin,
+        ks.NoMatchingPlugin,
+    ) as error:
         raise exception.ConfigError(
             "the credentials for Placement are not complete"
             f" ({_short(error)})",

@@ -14,6 +14,7 @@
 from keystoneauth1 import loading
 from oslo_config import cfg
 
+from mig_placement import exception
 from mig_placement.conf import placement as options
 from mig_placement.placement import client
 
@@ -29,12 +30,21 @@ def connect(conf: cfg.ConfigOpts) -> client.Client:
     :raises ConfigError: the credentials are not complete.
     """
     options.register(conf)
+    try:
+        return client.Client(_adapter(conf))
+    except (cfg.Error, ValueError, OSError) as error:
+        raise exception.ConfigError(
+            str(error), where="[placement]", mend="correct the option"
+        ) from error
+
+
+def _adapter(conf: cfg.ConfigOpts) -> client.Adapter:
     with client.translated():
         auth = loading.load_auth_from_conf_options(conf, options.GROUP)
         session = loading.load_session_from_conf_options(
             conf, options.GROUP, auth=auth
         )
-        adapter = loading.load_adapter_from_conf_options(
+        adapter: client.Adapter = loading.load_adapter_from_conf_options(
             conf, options.GROUP, session=session, auth=auth
         )
-    return client.Client(adapter)
+        return adapter

@@ -184,6 +184,12 @@ class Synchronizer:
                 where="Placement",
                 mend="start nova-compute, which makes it again",
             )
+        # A root that Nova made anew may have its uuid and generation again;
+        # our providers have gone with the one before.
+        uuids = {each.uuid for each in providers}
+        unchanged = self._tree is not None and all(
+            gpu.uuid in uuids for gpu in known.gpus
+        )
         gpus = tuple(
             self._gpu(known.gpu(each.name), each)
             for each in providers
@@ -191,13 +197,13 @@ class Synchronizer:
             and names.is_gpu_provider(each.name, self._root_name)
         )
         return dataclasses.replace(
-            known, root=self._root(known.root, root), gpus=gpus
+            known, root=self._root(known.root, root, unchanged), gpus=gpus
         )
 
     def _root(
-        self, known: model.Provider, seen: model.Provider
+        self, known: model.Provider, seen: model.Provider, unchanged: bool
     ) -> model.Provider:
-        if self._tree is not None and known.generation == seen.generation:
+        if unchanged and known.generation == seen.generation:
             return known
         return dataclasses.replace(seen, traits=self._client.traits(seen.uuid))
 

@@ -93,10 +93,10 @@ def _read(path: pathlib.Path) -> str:
         return file.read(_MAX_BYTES)
 
 
-def signature(path: pathlib.Path) -> tuple[int, int, int] | None:
+def signature(path: pathlib.Path) -> tuple[int, ...] | None:
     """What changes when a file does, through links; None without a file."""
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return found.st_ino, found.st_mtime_ns, found.st_size, found.st_ctime_ns

@@ -53,7 +53,7 @@ def _why(
 ) -> str:
     known = seen.get((gpu.index, instance.gi_id))
     if known:
-        return known
+        return str(known)
     for profile in {instance.profile, *_ci_profiles(instance)}:
         units, name = allocated.get((gpu.index, profile), (0, ""))
         if units > _accounted_for(gpu, profile, seen):
@@ -66,8 +66,10 @@ def _ci_profiles(instance: model.GpuInstance) -> set[str]:
 
 
 def _accounted_for(gpu: model.Gpu, profile: str, seen: usage.Usage) -> int:
+    """Allocations whose instance is known. A vGPU is a VM's; a process on
+    the host proves nothing of an allocation."""
     return sum(
-        (gpu.index, each.gi_id) in seen
+        seen.get((gpu.index, each.gi_id), usage.Use()).vgpus
         for each in gpu.instances
         if profile in {each.profile, *_ci_profiles(each)}
     )

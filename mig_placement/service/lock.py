@@ -48,11 +48,15 @@ class Lock:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # Whoever watches the file is to look again now.
+        with contextlib.suppress(OSError):
+            os.utime(self._file)
         os.close(self._file)
 
 
 def _opened(path: pathlib.Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    # To read is enough for a lock, and root may have made the file.
+    flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         return os.open(path, flags, 0o640)
@@ -79,10 +83,23 @@ def apply(run_dir: pathlib.Path) -> Lock:
     )
 
 
+def apply_path(run_dir: pathlib.Path) -> pathlib.Path:
+    return run_dir / _APPLY
+
+
 def agent_runs(run_dir: pathlib.Path) -> bool:
     """Whether an agent holds its lock."""
+    return _is_held(run_dir / _AGENT)
+
+
+def apply_runs(run_dir: pathlib.Path) -> bool:
+    """Whether a process changes the geometry just now."""
+    return _is_held(apply_path(run_dir))
+
+
+def _is_held(path: pathlib.Path) -> bool:
     try:
-        handle = os.open(run_dir / _AGENT, os.O_RDONLY | os.O_NOFOLLOW)
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:
         return False
     with contextlib.closing(os.fdopen(handle)) as file:

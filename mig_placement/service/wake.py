@@ -38,7 +38,8 @@ class Waker:
             self._writer.send(b"\0")
 
     def sleep(self, seconds: float) -> frozenset[int]:
-        """Until woken or the time is over; the signals that came."""
+        """Until woken or the time is over; the signals that came, and 0
+        for a wake that was none."""
         select.select([self._reader], [], [], max(seconds, 0))
         return self._drained()
 
@@ -47,7 +48,7 @@ class Waker:
         with contextlib.suppress(BlockingIOError):
             while data := self._reader.recv(4096):
                 received.update(data)
-        return frozenset(received - {0})
+        return frozenset(received)
 
     @contextlib.contextmanager
     def listening(self) -> collections.abc.Iterator[None]:

@@ -78,7 +78,7 @@ class Watcher:
                 seen = now
                 self._wake()
 
-    def _signatures(self) -> list[tuple[int, int, int] | None]:
+    def _signatures(self) -> list[tuple[int, ...] | None]:
         return [files.signature(path) for path in self._paths]
 
     def _waited(self, seconds: float) -> tuple[model.Event, ...]:

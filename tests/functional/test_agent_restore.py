@@ -18,6 +18,7 @@ import sys
 import pytest
 
 from mig_placement import exception
+from mig_placement.service import lock
 from tests.functional import gpu_node
 from tests.functional import placement_app
 
@@ -98,8 +99,14 @@ def test_what_is_in_use_is_drained_and_said(node: Node) -> None:
     node.start_agent()
     gpu_node.within(lambda: node.cloud.candidates({"CUSTOM_MIG_3G_20GB": 1}))
     vm = node.cloud.boot({"CUSTOM_MIG_3G_20GB": 1})
+    mutations = node.gpus.mutations
     node.gpus.add_process(0, (0, 4), 4711)
     _declare(node, _MIXED)
+    gpu_node.within(lambda: "are allocated" in str(node.status()["restore"]))
+    assert node.gpus.mutations == mutations, "any of the two may be the VM's"
+    assert node.cloud.consumers(node.provider().uuid) == [vm]
+    node.cloud.delete_vm(vm)
+    gpu_node.within(lambda: len(node.status()["gpus"][0]["instances"]) == 4)
     waiting = gpu_node.within(lambda: node.status()["restore"])
     gpu_node.within(lambda: "4g.20gb" in str(node.status()["restore"]))
     placements = [
@@ -111,8 +118,6 @@ def test_what_is_in_use_is_drained_and_said(node: Node) -> None:
     assert waiting
     assert placements == [0, 4, 5, 6], "the free 3g.20gb made room"
     assert node.cloud.candidates({"CUSTOM_MIG_1G_5GB": 1}) == []
-    assert node.cloud.consumers(node.provider().uuid) == [vm]
-    node.cloud.delete_vm(vm)
     node.gpus.remove_process(0, (0, 4), 4711)
     gpu_node.within(lambda: node.cloud.candidates({"CUSTOM_MIG_4G_20GB": 1}))
 
@@ -208,6 +213,24 @@ def test_plan_draws_before_and_after(node: Node) -> None:
     assert "before |1g.5gb-|" in done.stdout
     assert "after  |------------4g.20gb------------|" in done.stdout
     assert node.gpus.mutations == 0
+
+
+def test_an_agent_does_not_open_while_another_process_changes_gpus(
+    node: Node,
+) -> None:
+    node.start_agent()
+    node.opens()
+    with lock.apply(node.run_dir):
+        node.gpus.destroy_instance(0, (3, 1))
+        node.closes("RESTORING")
+        node.gpus.create_instance(0, "1g.5gb", 3)
+        before = node.status()["written"]
+        gpu_node.within(lambda: node.status()["written"] > before + 1)
+        assert node.candidates(required=False) == 0
+        done = node.tool("apply")
+        assert done.returncode == exception.EXIT_USAGE
+        assert "another process" in done.stderr
+    node.opens()
 
 
 def test_apply_empty_leaves_nothing_and_closes(node: Node) -> None:

@@ -375,11 +375,14 @@ def test_a_layout_edited_in_mid_plan_is_reached_by_the_next_run(
 
 def test_two_applies_at_once_are_refused(node: Node) -> None:
     before = node.geometry()
+    seen = node.cycle.look()
+    assert seen.node is not None
+    wanted = node.cycle.wanted(seen.node)
     with (
         lock.apply(node.settings.run_dir),
         pytest.raises(exception.ConfigError, match="another process"),
     ):
-        node.restore()
+        node.restorer().run(seen, wanted, frozenset({0}))
     assert node.geometry() == before
 
 
@@ -530,6 +533,7 @@ def test_a_gpu_in_use_is_not_reset(
 def test_a_node_unknown_to_placement_is_restored(
     node: Node,
 ) -> None:
+    node.create([])
     node.cloud.delete_root(node.root)
     seen = node.cycle.look()
     assert seen.node is not None
@@ -537,6 +541,20 @@ def test_a_node_unknown_to_placement_is_restored(
     result = node.restorer().run(seen, wanted, frozenset({0}))
     assert not result.failed
     assert node.matches()
+
+
+def test_a_node_that_placement_does_not_know_loses_nothing(
+    node: Node,
+) -> None:
+    # Its name may be wrong, and VMs hold what it has.
+    before = node.geometry()
+    node.cloud.delete_root(node.root)
+    seen = node.cycle.look()
+    assert seen.node is not None
+    wanted = node.cycle.wanted(seen.node)
+    result = node.restorer().run(seen, wanted, frozenset({0}))
+    assert node.geometry() == before
+    assert any("does not know" in line for line in result.lines())
 
 
 def test_an_outcome_is_one_line(node: Node) -> None:

@@ -261,6 +261,9 @@ def ci_change(
 ) -> CiChange:
     """Those too many go, those missing come; of a pinned one none goes.
 
+    Nor is a pinned one divided: whoever has it may have it whole, and its
+    parts would be offered again.
+
     An observation does not say where in its GPU instance a compute
     instance lies: one of several slices may find no room between those
     that stay. So all are made anew then, the largest first.
@@ -269,11 +272,19 @@ def ci_change(
         return CiChange()
     change = _difference(instance, shape)
     if pinned:
-        return CiChange(waits=True) if change.destroy else change
+        divides = _is_divided(change.create) and not _is_divided(
+            each.profile for each in instance.compute_instances
+        )
+        return CiChange(waits=True) if change.destroy or divides else change
     stay = len(instance.compute_instances) - len(change.destroy)
     if stay and any(_size(profile) != 1 for profile in change.create):
         return CiChange(instance.compute_instances, shape)
     return change
+
+
+def _is_divided(profiles: collections.abc.Iterable[str]) -> bool:
+    """Whether there are compute instances smaller than a GPU instance."""
+    return any("c." in profile for profile in profiles)
 
 
 def _difference(

@@ -557,6 +557,23 @@ def test_a_node_that_placement_does_not_know_loses_nothing(
     assert any("does not know" in line for line in result.lines())
 
 
+def test_an_instance_allocated_whole_is_not_divided_and_offered_again(
+    node: Node,
+) -> None:
+    whole = '{"3g.20gb": 2}\n      compute-instances: false'
+    node.create([])
+    for start in (0, 4):
+        node.gpus.create_instance(0, "3g.20gb", start, False)
+    node.declare(whole)
+    node.restore()
+    node.cloud.boot({"CUSTOM_MIG_3G_20GB": 1})
+    mutations = node.gpus.mutations
+    node.declare('{"1c.3g.20gb": 6}')
+    node.restore()
+    assert node.gpus.mutations == mutations, "either may be the VM's"
+    assert node.offered() == {}
+
+
 def test_an_outcome_is_one_line(node: Node) -> None:
     node.gpus.fail_next(2)
     (outcome,) = node.restore().outcomes

@@ -183,14 +183,24 @@ def _allowed(text: str, node: model.Node) -> tuple[int, target.Located]:
     match = _IN_USE.fullmatch(text)
     for gpu in node.gpus if match else ():
         for instance in gpu.instances:
-            if match and (
-                int(match["gpu"]),
-                match["profile"],
-                int(match["start"]),
-            ) == (gpu.index, instance.profile, instance.placement.start):
+            if (
+                match
+                and int(match["gpu"]) == gpu.index
+                and int(match["start"]) == instance.placement.start
+                and match["profile"] in _names_of(gpu, instance)
+            ):
                 return gpu.index, target.located(instance)
     raise exception.ConfigError(
         f"there is no instance {text}",
         where="--destroy-in-use",
         mend="write it as in 0:3g.20gb@4; see 'mig-placement discover'",
     )
+
+
+def _names_of(gpu: model.Gpu, instance: model.GpuInstance) -> set[str]:
+    """A profile's name, and its id as nvidia-smi has it."""
+    return {instance.profile} | {
+        str(each.profile_id)
+        for each in gpu.profiles
+        if each.name == instance.profile
+    }

@@ -31,11 +31,37 @@ def by_profile(
     for gpu in node.gpus:
         name = names.provider_name(tree.root.name, gpu.pci_address)
         provider = tree.gpu(name)
-        for profile in _profiles(gpu) if provider else ():
-            resource_class = names.class_name(profile, classes)
-            units = provider.used.get(resource_class, 0) if provider else 0
-            if units:
-                found[gpu.index, profile] = units, resource_class
+        if provider is not None:
+            of_gpu = _of_gpu(provider, _profiles(gpu), classes)
+            found.update({(gpu.index, p): use for p, use in of_gpu.items()})
+    return found
+
+
+def _of_gpu(
+    provider: model.Provider,
+    profiles: set[str],
+    classes: collections.abc.Mapping[str, str],
+) -> dict[str, tuple[int, str]]:
+    """Units and class by profile.
+
+    A class that is none of the profiles' may have been any one's, before
+    the operator gave the profile another.
+    """
+    by_class = {names.class_name(each, classes): each for each in profiles}
+    in_use = {name: units for name, units in provider.used.items() if units}
+    unknown = [name for name in in_use if name not in by_class]
+    found = {
+        profile: (in_use[name], name)
+        for name in unknown
+        for profile in profiles
+    }
+    found.update(
+        {
+            by_class[name]: (units, name)
+            for name, units in in_use.items()
+            if name in by_class
+        }
+    )
     return found
 
 

@@ -48,7 +48,8 @@ _OURS = (
 _DESCRIBING = _OURS[1:]
 
 _CUSTOM = re.compile(r"CUSTOM_[A-Z0-9_]+")
-_PROFILE = re.compile(r"[0-9a-z.]+([+-][a-z.]+)?")
+# No id of nvidia-smi's: it stands for another profile on another model.
+_PROFILE = re.compile(r"([0-9]+c\.)?[0-9]+g\.[0-9]+gb([+-][a-z.]+)?")
 _MAX_NAME = 255
 _MAX_PROVIDER_NAME = 200
 

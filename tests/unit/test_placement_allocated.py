@@ -69,6 +69,11 @@ def test_units_are_told_by_gpu_and_profile() -> None:
     assert found == {(0, "1g.5gb"): (2, _CLASS)}
 
 
-def test_an_operators_class_is_told_as_well() -> None:
+def test_a_class_that_was_some_profiles_may_have_been_any_ones() -> None:
     tree = _tree(_OPEN, used=2)
-    assert allocated.by_profile(tree, _node(), {"1g.5gb": "CUSTOM_S"}) == {}
+    found = allocated.by_profile(tree, _node(), {"1g.5gb": "CUSTOM_S"})
+    assert found == {(0, "1g.5gb"): (2, _CLASS)}
+
+
+def test_what_nobody_uses_is_not_told() -> None:
+    assert allocated.by_profile(_tree(_OPEN), _node(), {}) == {}

@@ -58,9 +58,15 @@ def test_an_override_must_be_a_custom_class(name: str) -> None:
         names.check_overrides({"1g.5gb": name})
 
 
-def test_an_override_must_be_for_a_profile() -> None:
+@pytest.mark.parametrize("profile", ["1g 5gb!", "19", ""])
+def test_an_override_must_be_for_a_profile(profile: str) -> None:
     with pytest.raises(exception.ConfigError, match="no MIG profile"):
-        names.check_overrides({"1g 5gb!": "CUSTOM_A"})
+        names.check_overrides({profile: "CUSTOM_A"})
+
+
+@pytest.mark.parametrize("profile", ["1g.5gb", "1c.3g.20gb", "1g.24gb+me.all"])
+def test_every_kind_of_profile_may_have_a_class(profile: str) -> None:
+    names.check_overrides({profile: "CUSTOM_A"})
 
 
 @pytest.mark.parametrize(

@@ -11,20 +11,26 @@
 # under the License.
 """Runs these tests: ``python -m tests.nova [unittest's arguments]``."""
 
+import logging
 import sys
 import unittest
+import warnings
 
 from tests.nova import base
 
 
 def main() -> int:
     """Run them all, then print what was counted."""
+    # Of Nova's dependencies; and each test's end tells of its threads.
+    warnings.simplefilter("ignore")
+    logging.getLogger("nova.thread_pool_factory").setLevel(logging.WARNING)
     base.start_placement()
     try:
         program = unittest.main(
             module=None,
             argv=["tests.nova", *(sys.argv[1:] or _all())],
             verbosity=2,
+            warnings="ignore",
             exit=False,
         )
     finally:

@@ -18,17 +18,26 @@ and each agent a process of its own.
 """
 
 import collections
+import dataclasses
+import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
+from unittest import mock
 
-# First: Nova patches the process when its tests are imported.
+# As nova-compute, the conductor and the scheduler of Nova 34 run.
+os.environ.setdefault("OS_NOVA_DISABLE_EVENTLET_PATCHING", "true")
+# First: it sets the process up for that.
 from nova.tests.functional.libvirt import base  # isort: skip
 import fixtures
+from nova import context
+from nova import objects
+from nova.tests.functional.api import client
 
 from mig_placement.demo import placement_server
 from mig_placement.placement import names
 from tests.functional import cloud as clouds
+from tests.functional import gpu_node
 from tests.functional import placement_app
 from tests.nova import gpu_host
 
@@ -74,6 +83,7 @@ class RealNovaTest(base.ServersTestBase):
         self.tcp = _placement[0].clean()
         self.placement_fixture.endpoint = self.tcp.url
         self.hosts: dict[str, gpu_host.GpuHost] = {}
+        self._hypervisors: dict[str, Any] = {}
         self._gpu_flavor = ""
         self._plain_flavor = ""
 
@@ -105,8 +115,34 @@ class RealNovaTest(base.ServersTestBase):
         return host
 
     def start_nova_compute(self, name: str = HOST) -> None:
-        """As its first start, or after the deletion of its service."""
-        self.start_compute(hostname=name)
+        """Start it; VMs of one that was stopped before are still there."""
+        hypervisor = self._hypervisors.pop(name, None)
+        self.start_compute(hostname=name, connection=hypervisor)
+
+    def stop_nova_compute(self, name: str = HOST) -> None:
+        """Its hypervisor and VMs stay, as in Nova's own restart."""
+        compute = self.computes.pop(name)
+        self.compute_rp_uuids.pop(name)
+        compute.stop()
+        self._hypervisors[name] = compute.manager.driver._get_connection()
+
+    def delete_compute_service(self, name: str = HOST) -> None:
+        """``openstack compute service delete``, nova-compute stopped."""
+        (service,) = self.api.get_services(host=name, binary="nova-compute")
+        self.api.api_delete(f"/os-services/{service['id']}")
+
+    def map_host_again(self, name: str = HOST) -> None:
+        """``nova-manage cell_v2 discover_hosts``, after the deletion."""
+        cell = self.host_mappings[name].cell_mapping
+        mapping = objects.HostMapping(
+            context=context.get_admin_context(), host=name, cell_mapping=cell
+        )
+        mapping.create()
+        self.host_mappings[name] = mapping
+
+    def restart_nova_compute(self, name: str = HOST) -> None:
+        self.stop_nova_compute(name)
+        self.start_nova_compute(name)
 
     def run_periodics(self) -> None:
         """Nova's update of all computes; fails where Nova logs an error."""
@@ -122,6 +158,35 @@ class RealNovaTest(base.ServersTestBase):
             compute.manager.reportclient._association_refresh_time.clear()
 
     # The VMs.
+
+    def _wait_for_server_parameter(
+        self, server: Server, expected_params: Server, *_: Any, **__: Any
+    ) -> Server:
+        """As Nova's own, which looks twice a second."""
+
+        def arrived() -> Server | None:
+            now = self.admin_api.get_server(server["id"])
+            same = all(now[key] == expected_params[key] for key in wanted)
+            failed = now["status"] == "ERROR"
+            if failed and wanted.get("status") != "ERROR":
+                self.fail(f"wanted {wanted}, and it failed: {now}")
+            # The state comes before the reason for it.
+            return now if same and (not failed or "fault" in now) else None
+
+        wanted = expected_params
+        return gpu_node.within(arrived)
+
+    def _wait_until_deleted(self, server: Server) -> None:
+        """As Nova's own, which looks twice a second."""
+
+        def gone() -> bool:
+            try:
+                self.api.get_server(server["id"])
+            except client.OpenStackApiNotFoundException:
+                return True
+            return False
+
+        gpu_node.within(gone)
 
     def _flavor(self, keys: Mapping[str, str]) -> str:
         return self._create_flavor(
@@ -148,13 +213,11 @@ class RealNovaTest(base.ServersTestBase):
 
     def _booted(self, flavor: str) -> Server:
         server = self._create_server(flavor_id=flavor, networks="none")
+        missing = sum(host.missing_slices() for host in self.hosts.values())
         COUNTS["boots"] += 1
-        COUNTS["missing"] += self.missing_slices()
-        self.assertEqual(0, self.missing_slices())
+        COUNTS["missing"] += missing
+        self.assertEqual(0, missing)
         return server
-
-    def missing_slices(self) -> int:
-        return sum(host.missing_slices() for host in self.hosts.values())
 
     def assert_no_valid_host(self) -> None:
         """A VM with a slice finds no host, and leaves nothing behind."""
@@ -175,6 +238,11 @@ class RealNovaTest(base.ServersTestBase):
             by_uuid[uuid]: held["resources"] for uuid, held in found.items()
         }
 
+    def hold_of(self, server: Server) -> tuple[str, Any]:
+        """What must not change for a running VM."""
+        now = self.api.get_server(server["id"])
+        return now["status"], self.allocations(server)
+
     def slice_of(self, server: Server) -> str:
         """The GPU provider that a VM's one slice is on."""
         (name,) = [
@@ -183,6 +251,23 @@ class RealNovaTest(base.ServersTestBase):
             if held.get(gpu_host.CLASS) == 1
         ]
         return name
+
+    def migrate(self, server: Server) -> Server:
+        """Migrate a VM to a host of the scheduler's choice."""
+        with mock.patch(
+            "nova.virt.libvirt.driver.LibvirtDriver"
+            ".migrate_disk_and_power_off",
+            return_value="{}",
+        ):
+            return self._migrate_server(server)
+
+    def own_providers(self, host: gpu_host.GpuHost) -> dict[str, Any]:
+        """Our providers of a host, without what every write changes."""
+        found = {}
+        for name, provider in self.providers().items():
+            if names.is_gpu_provider(name, host.name):
+                found[name] = dataclasses.replace(provider, generation=0)
+        return found
 
     def providers(self) -> dict[str, clouds.Provider]:
         return self.tcp.cloud.providers()

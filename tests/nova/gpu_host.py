@@ -16,7 +16,6 @@ import pathlib
 import subprocess
 
 from mig_placement.placement import names
-from tests.functional import cloud as clouds
 from tests.functional import gpu_node
 from tests.functional import placement_app
 
@@ -73,11 +72,11 @@ class GpuHost(gpu_node.GpuNode):
 
     def missing_slices(self) -> int:
         """How many slices VMs were promised that the node does not have."""
-        missing = 0
-        for index in range(len(self.gpus.summary()["gpus"])):
-            has = len(self._instances(index))
-            missing += max(0, self.used(index) - has)
-        return missing
+        used = self._used_by_gpu()
+        return sum(
+            max(0, used[index] - len(self._instances(index)))
+            for index in range(len(self.gpus.summary()["gpus"]))
+        )
 
     # The agent.
 
@@ -90,22 +89,30 @@ class GpuHost(gpu_node.GpuNode):
         (self.folder / "notify").unlink()
         return agent
 
-    # What Placement says.
+    def kill_agents(self) -> None:
+        """As a crash does; nothing is told to Placement."""
+        for agent in self._agents:
+            agent.kill()
+            agent.wait()
 
-    def root(self) -> clouds.Provider:
-        return self.cloud.providers()[self.name]
+    # What Placement says.
 
     def gpu_name(self, gpu: int) -> str:
         address = f"0000:{_FIRST_BUS + gpu:x}:00.0"
         return names.provider_name(self.name, address)
 
-    def gpu(self, gpu: int = 0) -> clouds.Provider:
-        return self.cloud.providers()[self.gpu_name(gpu)]
-
     def used(self, gpu: int = 0) -> int:
-        """VMs' units on a GPU, none where it has no provider."""
-        provider = self.cloud.providers().get(self.gpu_name(gpu))
-        return provider.usages.get(CLASS, 0) if provider else 0
+        """VMs' units on a GPU."""
+        return self._used_by_gpu()[gpu]
+
+    def _used_by_gpu(self) -> collections.Counter[int]:
+        providers = self.cloud.providers()
+        used: collections.Counter[int] = collections.Counter()
+        for gpu in range(len(self.gpus.summary()["gpus"])):
+            provider = providers.get(self.gpu_name(gpu))
+            if provider:
+                used[gpu] = provider.usages.get(CLASS, 0)
+        return used
 
     def offered(self) -> collections.Counter[str]:
         """Units that Placement would still hand out, by provider."""

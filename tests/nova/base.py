@@ -9,6 +9,7 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
+# ruff: noqa: PT009
 # mypy: disable-error-code="import-not-found,misc,no-any-return"
 """A real Nova over its fake libvirt, and hosts with GPUs and our agent.
 
@@ -37,7 +38,6 @@ from nova.tests.functional.api import client
 from mig_placement.demo import placement_server
 from mig_placement.placement import names
 from tests.functional import cloud as clouds
-from tests.functional import gpu_node
 from tests.functional import placement_app
 from tests.nova import gpu_host
 
@@ -174,7 +174,7 @@ class RealNovaTest(base.ServersTestBase):
             return now if same and (not failed or "fault" in now) else None
 
         wanted = expected_params
-        return gpu_node.within(arrived)
+        return gpu_host.eventually(arrived)
 
     def _wait_until_deleted(self, server: Server) -> None:
         """As Nova's own, which looks twice a second."""
@@ -186,7 +186,7 @@ class RealNovaTest(base.ServersTestBase):
                 return True
             return False
 
-        gpu_node.within(gone)
+        gpu_host.eventually(gone)
 
     def _flavor(self, keys: Mapping[str, str]) -> str:
         return self._create_flavor(

@@ -14,6 +14,9 @@
 import collections
 import pathlib
 import subprocess
+import time
+from collections.abc import Callable
+from typing import Any
 
 from mig_placement.placement import names
 from tests.functional import gpu_node
@@ -22,6 +25,20 @@ from tests.functional import placement_app
 CLASS = gpu_node.CLASS
 _PROFILE = "1g.5gb"
 _FIRST_BUS = 0x41
+# A look takes Nova or Placement some 50 ms of what they need to get there.
+_PAUSE = 0.1
+
+
+def eventually(condition: Callable[[], object]) -> Any:
+    """As gpu_node.within, for conditions that are dear to look at."""
+
+    def looked() -> object:
+        value = condition()
+        if not value:
+            time.sleep(_PAUSE)
+        return value
+
+    return gpu_node.within(looked)
 
 
 class GpuHost(gpu_node.GpuNode):
@@ -137,10 +154,8 @@ class GpuHost(gpu_node.GpuNode):
             for gpu, count in enumerate(units)
             if count
         }
-        gpu_node.within(
-            lambda: self.is_open() and dict(self.offered()) == wanted
-        )
+        eventually(lambda: self.is_open() and dict(self.offered()) == wanted)
 
     def wait_until_closed(self) -> None:
         """Until nothing is offered, on the root and on the GPUs."""
-        gpu_node.within(lambda: not self.is_open() and not self.offered())
+        eventually(lambda: not self.is_open() and not self.offered())

@@ -9,10 +9,10 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
+# ruff: noqa: PT009
 # mypy: disable-error-code="misc"
 """Reboots, restarts and the rebuilding of the tree, under a real Nova."""
 
-from tests.functional import gpu_node
 from tests.nova import base
 from tests.nova import gpu_host
 
@@ -108,7 +108,7 @@ class TreeTest(base.RealNovaTest):
         self.map_host_again()
         self.start_nova_compute()
         host.wait_until_offered(2, 2)
-        gpu_node.within(lambda: self.own_providers(host) == before)
+        gpu_host.eventually(lambda: self.own_providers(host) == before)
         self.boot()
         self.run_periodics()
 
@@ -123,4 +123,6 @@ class TreeTest(base.RealNovaTest):
             host.make_instances(0)
             self.run_periodics()
         self.assertEqual(held, self.hold_of(server))
-        gpu_node.within(lambda: host.is_open() and host.offered().total() == 3)
+        gpu_host.eventually(
+            lambda: host.is_open() and host.offered().total() == 3
+        )

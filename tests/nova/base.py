@@ -19,9 +19,11 @@ and each agent a process of its own.
 """
 
 import collections
+import contextlib
 import dataclasses
 import os
 import pathlib
+from collections.abc import Iterator
 from collections.abc import Mapping
 from typing import Any
 from unittest import mock
@@ -55,21 +57,15 @@ COUNTS: collections.Counter[str] = collections.Counter()
 Server = dict[str, Any]
 
 _placement: list[placement_app.TcpServer] = []
-_processes: list[placement_server.PlacementProcess] = []
 
 
-def start_placement() -> None:
-    """Start the Placement of all tests of this process."""
-    process = placement_server.PlacementProcess()
-    process.__enter__()
-    _processes.append(process)
-    _placement.append(placement_app.TcpServer(process))
-
-
-def stop_placement() -> None:
+@contextlib.contextmanager
+def placement() -> Iterator[None]:
+    """The Placement of all tests of this process."""
+    with placement_server.PlacementProcess() as process:
+        _placement.append(placement_app.TcpServer(process))
+        yield
     _placement.clear()
-    while _processes:
-        _processes.pop().close()
 
 
 class RealNovaTest(base.ServersTestBase):
@@ -84,6 +80,8 @@ class RealNovaTest(base.ServersTestBase):
         self.placement_fixture.endpoint = self.tcp.url
         self.hosts: dict[str, gpu_host.GpuHost] = {}
         self._hypervisors: dict[str, Any] = {}
+        # Of providers, by uuid: both stay what they are.
+        self._names: dict[str, str] = {}
         self._gpu_flavor = ""
         self._plain_flavor = ""
 
@@ -213,7 +211,12 @@ class RealNovaTest(base.ServersTestBase):
 
     def _booted(self, flavor: str) -> Server:
         server = self._create_server(flavor_id=flavor, networks="none")
-        missing = sum(host.missing_slices() for host in self.hosts.values())
+        missing = sum(
+            host.missing_behind(provider)
+            for provider in self.allocations(server)
+            for host in self.hosts.values()
+            if names.is_gpu_provider(provider, host.name)
+        )
         COUNTS["boots"] += 1
         COUNTS["missing"] += missing
         self.assertEqual(0, missing)
@@ -231,11 +234,12 @@ class RealNovaTest(base.ServersTestBase):
     def allocations(self, server: Server) -> dict[str, dict[str, int]]:
         """What a VM holds: resources by the name of the provider."""
         found = self._get_allocations_by_server_uuid(server["id"])
-        by_uuid = {
-            provider.uuid: name for name, provider in self.providers().items()
-        }
+        if not found.keys() <= self._names.keys():
+            for name, provider in self.providers().items():
+                self._names[provider.uuid] = name
         return {
-            by_uuid[uuid]: held["resources"] for uuid, held in found.items()
+            self._names[uuid]: held["resources"]
+            for uuid, held in found.items()
         }
 
     def hold_of(self, server: Server) -> tuple[str, Any]:

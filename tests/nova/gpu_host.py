@@ -11,7 +11,7 @@
 # under the License.
 """A host of the real Nova: simulated GPUs and our agent beside it."""
 
-import collections
+import dataclasses
 import pathlib
 import subprocess
 import time
@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mig_placement.placement import names
+from tests.functional import cloud as clouds
 from tests.functional import gpu_node
 from tests.functional import placement_app
 
@@ -41,6 +42,20 @@ def eventually(condition: Callable[[], object]) -> Any:
     return gpu_node.within(looked)
 
 
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """A host as Placement has it: units by provider, none left out but 0.
+
+    :param is_open: whether the node as a whole is offered.
+    :param offered: units that would still be handed out.
+    :param used: units that VMs hold.
+    """
+
+    is_open: bool
+    offered: dict[str, int]
+    used: dict[str, int]
+
+
 class GpuHost(gpu_node.GpuNode):
     """One host's GPUs and agent; its nova-compute is the test's.
 
@@ -58,6 +73,7 @@ class GpuHost(gpu_node.GpuNode):
         super().__init__(folder, placement.options(), placement.cloud)
         self.name = name
         self._per_gpu = per_gpu
+        self._root = ""
         self.sections["agent"].update(host=name, hypervisor_hostname=name)
         self.layout.write_text(
             gpu_node.LAYOUT.replace(": 7}", f": {per_gpu}}}")
@@ -73,27 +89,20 @@ class GpuHost(gpu_node.GpuNode):
 
     def make_instances(self, gpu: int) -> None:
         """Make the GPU's missing instances, as nvidia-mig-parted would."""
-        there = {item["start"] for item in self._instances(gpu)}
-        for start in set(range(self._per_gpu)) - there:
+        for start in set(range(self._per_gpu)) - set(self.starts(gpu)):
             self.gpus.create_instance(gpu, _PROFILE, start)
 
     def destroy_one(self, gpu: int, start: int = 0) -> None:
         """Destroy one instance behind the agent's back."""
         self.gpus.destroy_instance(gpu, (start, 1))
 
-    def _instances(self, gpu: int) -> list[dict[str, int]]:
-        found: list[dict[str, int]] = self.gpus.summary()["gpus"][gpu][
-            "instances"
-        ]
-        return found
+    def starts(self, gpu: int) -> list[int]:
+        """Where the GPU's instances start, in slices."""
+        found = self.gpus.summary()["gpus"][gpu]["instances"]
+        return [item["start"] for item in found]
 
-    def missing_slices(self) -> int:
-        """How many slices VMs were promised that the node does not have."""
-        used = self._used_by_gpu()
-        return sum(
-            max(0, used[index] - len(self._instances(index)))
-            for index in range(len(self.gpus.summary()["gpus"]))
-        )
+    def instances(self, gpu: int) -> int:
+        return len(self.starts(gpu))
 
     # The agent.
 
@@ -118,34 +127,45 @@ class GpuHost(gpu_node.GpuNode):
         address = f"0000:{_FIRST_BUS + gpu:x}:00.0"
         return names.provider_name(self.name, address)
 
-    def used(self, gpu: int = 0) -> int:
-        """VMs' units on a GPU."""
-        return self._used_by_gpu()[gpu]
-
-    def _used_by_gpu(self) -> collections.Counter[int]:
-        providers = self.cloud.providers()
-        used: collections.Counter[int] = collections.Counter()
-        for gpu in range(len(self.gpus.summary()["gpus"])):
-            provider = providers.get(self.gpu_name(gpu))
-            if provider:
-                used[gpu] = provider.usages.get(CLASS, 0)
-        return used
-
-    def offered(self) -> collections.Counter[str]:
-        """Units that Placement would still hand out, by provider."""
-        return collections.Counter(
+    def look(self) -> Look:
+        """All that matters of this host's tree, read once."""
+        tree = self._tree()
+        root = tree.pop(self.name, None)
+        units = {
+            name: (provider.usages, provider.offered)
+            for name, provider in tree.items()
+        }
+        return Look(
+            root is not None and names.NODE_READY in root.traits,
             {
-                name: provider.offered.get(CLASS, 0)
-                for name, provider in self.cloud.providers().items()
-                if names.is_gpu_provider(name, self.name)
-                and provider.offered.get(CLASS, 0)
-            }
+                name: offered[CLASS]
+                for name, (_, offered) in units.items()
+                if offered.get(CLASS)
+            },
+            {
+                name: usages[CLASS]
+                for name, (usages, _) in units.items()
+                if usages.get(CLASS)
+            },
         )
 
-    def is_open(self) -> bool:
-        """Whether the node as a whole is offered."""
-        root = self.cloud.providers().get(self.name)
-        return root is not None and names.NODE_READY in root.traits
+    def _tree(self) -> dict[str, clouds.Provider]:
+        if not self._root:
+            root = self.cloud.providers().get(self.name)
+            self._root = root.uuid if root else ""
+        # nova-compute makes it under the same uuid each time.
+        return self.cloud.tree(self._root) if self._root else {}
+
+    def used(self, gpu: int = 0) -> int:
+        """VMs' units on a GPU."""
+        return self.look().used.get(self.gpu_name(gpu), 0)
+
+    def missing_behind(self, provider: str) -> int:
+        """How many slices VMs hold on it that the GPU does not have."""
+        for gpu in range(len(self.gpus.summary()["gpus"])):
+            if self.gpu_name(gpu) == provider:
+                return max(0, self.used(gpu) - self.instances(gpu))
+        return 0
 
     def wait_until_offered(self, *units: int) -> None:
         """Until so many units are offered on the GPUs of those places."""
@@ -154,8 +174,18 @@ class GpuHost(gpu_node.GpuNode):
             for gpu, count in enumerate(units)
             if count
         }
-        eventually(lambda: self.is_open() and dict(self.offered()) == wanted)
+
+        def offered() -> bool:
+            seen = self.look()
+            return seen.is_open and seen.offered == wanted
+
+        eventually(offered)
 
     def wait_until_closed(self) -> None:
         """Until nothing is offered, on the root and on the GPUs."""
-        eventually(lambda: not self.is_open() and not self.offered())
+
+        def closed() -> bool:
+            seen = self.look()
+            return not seen.is_open and not seen.offered
+
+        eventually(closed)

@@ -25,9 +25,10 @@ from mig_placement.conf import hardware
 from mig_placement.conf import health
 from mig_placement.conf import layout
 from mig_placement.conf import mapping
+from mig_placement.conf import nova
 
 PROJECT = "mig-placement"
-GROUPS = (agent, hardware, layout, mapping, gate, health)
+GROUPS = (agent, hardware, layout, mapping, gate, health, nova)
 
 # Leaves room for "_mig_" and a PCI address within Placement's 200.
 _MAX_HOST = 180
@@ -58,11 +59,15 @@ class Settings:
     apply_timeout: float
     allow_gpu_reset: bool
     reset_command: str
+    sriov_command: str
     classes: collections.abc.Mapping[str, str]
     traits: frozenset[str]
     scope: str
     boot_fence_timeout: float
     ignored_xids: frozenset[int]
+    sysfs_root: pathlib.Path
+    attach: str
+    vgpu_types: collections.abc.Mapping[str, str]
 
 
 def parse(
@@ -105,12 +110,16 @@ def settings(conf: cfg.ConfigOpts) -> Settings:
             apply_command=_command(conf),
             apply_timeout=conf.layout.apply_timeout,
             allow_gpu_reset=conf.layout.allow_gpu_reset,
-            reset_command=_reset_command(conf),
+            reset_command=_braced_command(conf, "reset_command"),
+            sriov_command=_braced_command(conf, "sriov_command"),
             classes=dict(conf.mapping.resource_classes),
             traits=frozenset(conf.mapping.traits),
             scope=conf.gate.scope,
             boot_fence_timeout=conf.gate.boot_fence_timeout,
             ignored_xids=frozenset(conf.health.ignored_xids),
+            sysfs_root=pathlib.Path(conf.hardware.sysfs_root),
+            attach=conf.nova.attach,
+            vgpu_types=dict(conf.nova.vgpu_types),
         )
     except (cfg.Error, ValueError) as error:
         raise exception.ConfigError(
@@ -129,14 +138,14 @@ def _command(conf: cfg.ConfigOpts) -> str:
     return command
 
 
-def _reset_command(conf: cfg.ConfigOpts) -> str:
-    command: str = conf.layout.reset_command
+def _braced_command(conf: cfg.ConfigOpts, option: str) -> str:
+    command: str = conf.layout[option]
     try:
         command.format(pci_address="0000:00:00.0", index=0)
     except (LookupError, ValueError) as error:
         raise exception.ConfigError(
             f"{command!r} has other braces than {{pci_address}} and {{index}}",
-            where="[layout] reset_command",
+            where=f"[layout] {option}",
             mend="write {{ and }} for braces of the command's own",
         ) from error
     return command

@@ -9,7 +9,7 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""[hardware]: where NVML comes from."""
+"""[hardware]: where NVML and sysfs are."""
 
 from oslo_config import cfg
 
@@ -26,5 +26,11 @@ OPTS = [
         default="",
         help="State file of a simulated node ('mig-placement simulate"
         " create'), used instead of real GPUs. For tests and for learning.",
+    ),
+    cfg.StrOpt(
+        "sysfs_root",
+        default="/sys",
+        help="Where sysfs is mounted; read where [nova] attach is not none."
+        " A simulated node has one of its own.",
     ),
 ]

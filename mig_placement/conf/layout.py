@@ -49,7 +49,8 @@ OPTS = [
         default=300,
         min=1,
         max=3600,
-        help="Seconds after which apply_command or reset_command is killed.",
+        help="Seconds after which apply_command, reset_command or"
+        " sriov_command is killed.",
     ),
     cfg.BoolOpt(
         "allow_gpu_reset",
@@ -61,5 +62,11 @@ OPTS = [
         "reset_command",
         default="nvidia-smi --gpu-reset --id={pci_address}",
         help="How one GPU is reset; {pci_address} and {index} are put in.",
+    ),
+    cfg.StrOpt(
+        "sriov_command",
+        default="/usr/lib/nvidia/sriov-manage -e {pci_address}",
+        help="How the virtual functions of one GPU are switched on, where"
+        " [nova] attach needs them; {pci_address} and {index} are put in.",
     ),
 ]

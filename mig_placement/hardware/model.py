@@ -36,6 +36,19 @@ def normal_pci_address(text: str) -> str:
     return f"{domain:04x}:{match['bus']}:{match['device']}.{match['function']}"
 
 
+def function_address(pci_address: str, distance: int) -> str:
+    """The PCI address ``distance`` routing ids after another.
+
+    A routing id is bus (8 bits), device (5), function (3), so that after
+    00.7 comes 01.0.
+    """
+    domain, bus, rest = pci_address.split(":")
+    device, function = rest.split(".")
+    own = int(bus, 16) << 8 | int(device, 16) << 3 | int(function, 16)
+    found = own + distance
+    return f"{domain}:{found >> 8:02x}:{found >> 3 & 0x1F:02x}.{found & 0x7:x}"
+
+
 @dataclasses.dataclass(frozen=True, slots=True, order=True)
 class Placement:
     """Where an instance lies, in memory-slice units of its GPU."""
@@ -112,6 +125,62 @@ class GpuInstance:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class VgpuType:
+    """A MIG-backed vGPU type.
+
+    :ivar type_id: the driver's number, N of the mdev type ``nvidia-N``.
+    :ivar name: without the "GRID" or "NVIDIA" before it: ``A100-1-5C``.
+    :ivar profile: of the GPU instance that it needs. One profile may carry
+        several types.
+    :ivar max_per_instance: how many fit into one GPU instance.
+    :ivar framebuffer_mib: memory of one vGPU.
+    """
+
+    type_id: int
+    name: str
+    profile: str
+    max_per_instance: int = 1
+    framebuffer_mib: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class VirtualFunction:
+    """An SR-IOV virtual function (VF) of a GPU, as sysfs shows it.
+
+    :ivar mdev_types: ids of the types that its mdev bus lists, creatable
+        or not; empty without an mdev bus.
+    :ivar mdev_type: the type of the mdev that it carries, 0 without one.
+    :ivar is_variant: whether NVIDIA's VFIO variant driver has it.
+    :ivar current_type: the vGPU type that it was given there, 0 for none.
+    :ivar gi_id: the GPU instance that carries its vGPU, where known.
+    """
+
+    pci_address: str
+    mdev_types: frozenset[int] = frozenset()
+    mdev_type: int = 0
+    is_variant: bool = False
+    current_type: int = 0
+    gi_id: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sriov:
+    """SR-IOV of a GPU.
+
+    :ivar total: VFs that it can have (``sriov_totalvfs``).
+    :ivar offset: of the first VF, in routing ids after the GPU's own;
+        differs from model to model. ``stride`` is between two.
+    :ivar functions: those that exist, in their order; none until SR-IOV
+        is switched on.
+    """
+
+    total: int
+    offset: int
+    stride: int
+    functions: tuple[VirtualFunction, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Gpu:
     """One physical GPU.
 
@@ -122,6 +191,8 @@ class Gpu:
     :ivar pci_device_id: 0xDDDDVVVV, as mig-parted's filters have it.
     :ivar pci_subsystem_id: 0xSSSSVVVV.
     :ivar mig_mode: the current mode; ``mig_pending`` after a reset.
+    :ivar vgpu_types: MIG-backed ones; empty where nobody asked.
+    :ivar sriov: None where the GPU has none, or nobody asked.
     :ivar fault: why NVML cannot answer for this GPU, or None.
     """
 
@@ -139,6 +210,8 @@ class Gpu:
     mig_pending: bool = False
     profiles: tuple[Profile, ...] = ()
     instances: tuple[GpuInstance, ...] = ()
+    vgpu_types: tuple[VgpuType, ...] = ()
+    sriov: Sriov | None = None
     fault: str | None = None
 
     def __str__(self) -> str:

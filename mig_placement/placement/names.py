@@ -30,6 +30,9 @@ PRODUCT = "CUSTOM_MIG_PRODUCT_"
 ARCHITECTURE = "CUSTOM_MIG_ARCH_"
 DRIVER = "CUSTOM_MIG_DRIVER_"
 LAYOUT = "CUSTOM_MIG_LAYOUT_"
+# On Nova's devices that are virtual functions of ours, by nova.conf.
+FUNCTION = "CUSTOM_MIG_VF"
+_VGPU = "CUSTOM_VGPU_"
 COMPUTE_CAPABILITY = "CUSTOM_MIG_CUDA_COMPUTE_CAPABILITY_"
 _STANDARD_COMPUTE_CAPABILITY = "HW_GPU_CUDA_COMPUTE_CAPABILITY_"
 
@@ -188,6 +191,31 @@ def _compute_capability(major: int, minor: int) -> str:
     if standard in os_traits.get_traits(_STANDARD_COMPUTE_CAPABILITY):
         return standard
     return f"{COMPUTE_CAPABILITY}V{major}_{minor}"
+
+
+def vgpu_class(profile: str) -> str:
+    """The class of Nova's own that attaches a virtual function (vfio).
+
+    Another than ours of that profile: one class on a provider of ours and
+    of Nova's makes builds fail.
+    """
+    return f"{_VGPU}{profile_symbol(profile)}"
+
+
+def alias(profile: str) -> str:
+    """The [pci] alias of a profile, for ``pci_passthrough:alias``."""
+    return f"mig-{profile_symbol(profile).lower().replace('_', '-')}"
+
+
+def mdev_provider_name(root_name: str, pci_address: str) -> str:
+    """The name of Nova's provider of a virtual function (mdev)."""
+    return f"{root_name}_pci_{re.sub('[:.]', '_', pci_address)}"
+
+
+def pci_provider_name(root_name: str, pci_address: str) -> str:
+    """The name of Nova's provider of a GPU whose functions it passes
+    through (vfio): by the GPU's address, not by theirs."""
+    return f"{root_name}_{pci_address}"
 
 
 def provider_name(root_name: str, pci_address: str) -> str:

@@ -52,5 +52,5 @@ def observe(settings: conf.Settings) -> model.Node:
     :raises HardwareError: NVML gives no usable answer.
     """
     nvml.choose_library(settings)
-    with session.Session() as opened:
+    with session.Session(functions=nvml.functions(settings)) as opened:
         return opened.observe()

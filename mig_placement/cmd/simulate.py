@@ -79,6 +79,13 @@ class Create(_Simulate):
             "--mig", action="store_true", help="switch MIG mode on"
         )
         parser.add_argument(
+            "--vgpu",
+            choices=("mdev", "vfio"),
+            default="",
+            help="with NVIDIA's vGPU host driver, in the way of older"
+            " kernels (mdev) or of newer ones (vfio)",
+        )
+        parser.add_argument(
             "--overwrite", action="store_true", help="replace a node"
         )
         return parser
@@ -86,7 +93,12 @@ class Create(_Simulate):
     def change(
         self, node: simulator.SimulatedNode, args: argparse.Namespace
     ) -> str | None:
-        node.create(args.model, mig=args.mig, overwrite=args.overwrite)
+        node.create(
+            args.model,
+            mig=args.mig,
+            vgpu=args.vgpu,
+            overwrite=args.overwrite,
+        )
         return f"{len(args.model)} GPUs in {node.path}"
 
 
@@ -142,6 +154,21 @@ class _OnGpu(_Simulate):
         parser = super().get_parser(prog_name)
         _add_gpu(parser)
         return parser
+
+
+class Sriov(_OnGpu):
+    """Switch a GPU's virtual functions, as sriov-manage; instances go."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument("mode", choices=("on", "off"))
+        return parser
+
+    def change(
+        self, node: simulator.SimulatedNode, args: argparse.Namespace
+    ) -> str | None:
+        node.set_sriov(args.gpu, args.mode == "on")
+        return None
 
 
 class Reset(_OnGpu):

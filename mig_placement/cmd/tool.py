@@ -38,6 +38,7 @@ _COMMANDS = {
     "simulate show": "mig_placement.cmd.simulate:Show",
     "simulate reboot": "mig_placement.cmd.simulate:Reboot",
     "simulate mode": "mig_placement.cmd.simulate:Mode",
+    "simulate sriov": "mig_placement.cmd.simulate:Sriov",
     "simulate reset": "mig_placement.cmd.simulate:Reset",
     "simulate add": "mig_placement.cmd.simulate:Add",
     "simulate remove": "mig_placement.cmd.simulate:Remove",

@@ -19,6 +19,8 @@ import pynvml
 
 from mig_placement.hardware import errors
 from mig_placement.hardware import model
+from mig_placement.hardware import sysfs
+from mig_placement.hardware import vgpu_types
 
 # An NVML handle: a ctypes pointer that nobody looks into.
 _Handle = Any
@@ -56,9 +58,14 @@ class _Card:
 
 
 class Walk:
-    """Reads the node again and again, the constant parts once."""
+    """Reads the node again and again, the constant parts once.
 
-    def __init__(self) -> None:
+    :param functions: where the GPUs' virtual functions are seen; None
+        where nobody asks for them.
+    """
+
+    def __init__(self, functions: sysfs.Sysfs | None = None) -> None:
+        self._functions = functions
         self._cards: dict[int, _Card] = {}
 
     def node(self) -> model.Node:
@@ -88,10 +95,17 @@ class Walk:
         uuid = _text(pynvml.nvmlDeviceGetUUID(handle))
         card = self._cards.get(index)
         if card is None or card.gpu.uuid != uuid:
-            card = _Card(handle, _constant(handle, index, uuid))
+            card = _Card(handle, self._constant(handle, index, uuid))
             self._cards[index] = card
         card.handle = handle
         return card
+
+    def _constant(self, handle: _Handle, index: int, uuid: str) -> model.Gpu:
+        gpu = _constant(handle, index, uuid)
+        if self._functions is None:
+            return gpu
+        types = vgpu_types.read(handle, gpu.profiles)
+        return dataclasses.replace(gpu, vgpu_types=types)
 
     def _observed(self, card: _Card) -> model.Gpu:
         if not card.gpu.mig_capable:
@@ -102,6 +116,9 @@ class Walk:
             mig_mode=bool(current),
             mig_pending=bool(pending),
             instances=_instances(card) if current else (),
+            sriov=self._functions.sriov(card.gpu.pci_address)
+            if self._functions
+            else None,
         )
 
 

@@ -23,6 +23,7 @@ from mig_placement.hardware import errors
 from mig_placement.hardware import events
 from mig_placement.hardware import model
 from mig_placement.hardware import observe
+from mig_placement.hardware import sysfs
 
 
 def use_library(path: str) -> None:
@@ -54,10 +55,15 @@ class Session:
     """NVML from init to shutdown; a held one blocks resets and SR-IOV work.
 
     :param with_events: whether ``wait`` will be used.
+    :param functions: where virtual functions are seen, if they matter.
     :raises HardwareError: NVML cannot be initialised.
     """
 
-    def __init__(self, with_events: bool = False) -> None:
+    def __init__(
+        self,
+        with_events: bool = False,
+        functions: sysfs.Sysfs | None = None,
+    ) -> None:
         self._waiter: events.Waiter | None = None
         with errors.translated():
             pynvml.nvmlInit()
@@ -65,7 +71,7 @@ class Session:
                 # Before the first observation, so that no change falls
                 # between the two.
                 self._waiter = _waiter()
-        self._walk = observe.Walk()
+        self._walk = observe.Walk(functions)
         self._closing = threading.Event()
         self._waiting = threading.Lock()
 

@@ -11,6 +11,7 @@
 # under the License.
 """NVML for as long as it is wanted: opened when needed, let go on demand."""
 
+import pathlib
 import threading
 
 from mig_placement import conf
@@ -18,6 +19,7 @@ from mig_placement import exception
 from mig_placement import simulator
 from mig_placement.hardware import model
 from mig_placement.hardware import session
+from mig_placement.hardware import sysfs
 
 
 def choose_library(settings: conf.Settings) -> None:
@@ -29,6 +31,16 @@ def choose_library(settings: conf.Settings) -> None:
         simulator.install(settings.simulate)
     elif settings.library:
         session.use_library(settings.library)
+
+
+def functions(settings: conf.Settings) -> sysfs.Sysfs | None:
+    """Where virtual functions are seen; None where nobody attaches them."""
+    if settings.attach == "none":
+        return None
+    if settings.simulate:
+        node = simulator.SimulatedNode(settings.simulate)
+        return sysfs.Sysfs(pathlib.Path(node.sysfs_root), node.write_sysfs)
+    return sysfs.Sysfs(settings.sysfs_root)
 
 
 class Nvml:
@@ -68,7 +80,9 @@ class Nvml:
         with self._lock:
             if self._session is None:
                 choose_library(self._settings)
-                self._session = session.Session(with_events=True)
+                self._session = session.Session(
+                    with_events=True, functions=functions(self._settings)
+                )
             return self._session
 
     def let_go(self) -> None:

@@ -16,6 +16,7 @@ from mig_placement.simulator import catalog
 from mig_placement.simulator import codes
 from mig_placement.simulator import rules
 from mig_placement.simulator import state as states
+from mig_placement.simulator import vgpu
 
 # "GPU has fallen off the bus."
 XID_FALLEN_OFF = 79
@@ -29,10 +30,11 @@ def set_mode(state: states.State, gpu: states.Gpu, mode: bool) -> int:
     """Set the MIG mode as nvmlDeviceSetMigMode does.
 
     :returns: the activation status, an NVML return code.
-    :raises Refused: IN_USE, there are GPU instances to be lost.
+    :raises Refused: IN_USE, there are GPU instances to be lost, or SR-IOV
+        is on.
     """
-    if not mode and gpu.instances:
-        raise codes.Refused(codes.IN_USE, "has GPU instances")
+    if not mode and (gpu.instances or gpu.functions):
+        raise codes.Refused(codes.IN_USE, "has GPU instances or functions")
     before = (gpu.mode, gpu.pending)
     gpu.pending = mode
     status = _activation(gpu)
@@ -69,11 +71,17 @@ def destroy_whole(
 
     :raises Refused: IN_USE, processes run on it.
     """
+    _refuse_if_carrying(gpu, gi)
     if any(process.gi_id == gi.gi_id for process in gpu.processes):
         raise codes.Refused(codes.IN_USE, "processes run on it")
     for ci in list(gi.compute):
         destroy_ci(state, gpu, gi, ci)
     destroy_gi(state, gpu, gi)
+
+
+def _refuse_if_carrying(gpu: states.Gpu, gi: states.GpuInstance) -> None:
+    if vgpu.carried(gpu, gi):
+        raise codes.Refused(codes.IN_USE, "a vGPU lives on it")
 
 
 def create_gi(
@@ -129,6 +137,7 @@ def destroy_gi(
     """
     if gi.compute or any(p.gi_id == gi.gi_id for p in gpu.processes):
         raise codes.Refused(codes.IN_USE, f"GPU instance {gi.gi_id} in use")
+    _refuse_if_carrying(gpu, gi)
     gpu.instances.remove(gi)
     _changed(state, gpu)
 
@@ -196,17 +205,30 @@ def reset(state: states.State, gpu: states.Gpu) -> None:
     """
     if gpu.processes:
         raise codes.Refused(codes.IN_USE, "processes run on it")
+    if any(function.vm for function in gpu.functions):
+        raise codes.Refused(codes.IN_USE, "a VM runs on it")
     gpu.instances.clear()
+    gpu.functions = [states.Function() for _ in gpu.functions]
     gpu.mode = gpu.pending
     _changed(state, gpu)
 
 
+def set_sriov(state: states.State, gpu: states.Gpu, on: bool) -> None:
+    """Switch SR-IOV, as sriov-manage does, which destroys all instances.
+
+    :raises OSError: as vgpu.set_sriov.
+    """
+    vgpu.set_sriov(state, gpu, on)
+    _changed(state, gpu)
+
+
 def reboot(state: states.State) -> None:
-    """What a reboot leaves: no instance or process, and from Hopper on no
-    MIG mode either; Ampere keeps it in its flash."""
+    """What a reboot leaves: no instance, function or process, and from
+    Hopper on no MIG mode either; Ampere keeps it in its flash."""
     state.boots += 1
     for gpu in state.gpus:
         gpu.processes.clear()
+        gpu.functions.clear()
         gpu.lost = False
         if not gpu.kind().mode_change_needs_reset:
             gpu.pending = False
@@ -218,6 +240,7 @@ def lose(state: states.State, gpu: states.Gpu) -> None:
     if not gpu.lost:
         gpu.lost = True
         gpu.processes.clear()
+        gpu.functions.clear()
         state.emit(gpu, codes.EVENT_XID, XID_FALLEN_OFF)
 
 

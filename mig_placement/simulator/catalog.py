@@ -61,6 +61,41 @@ class Profile:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class VgpuType:
+    """A vGPU type.
+
+    :ivar name: without the prefix that the driver puts before it.
+    :ivar profile: name of the GPU instance profile that it needs; None for
+        a time-sliced one.
+    :ivar max_per_instance: of one GPU instance.
+    """
+
+    type_id: int
+    name: str
+    profile: str | None
+    framebuffer_mib: int
+    max_per_instance: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Vgpu:
+    """What a model can do under NVIDIA's vGPU host driver.
+
+    :ivar prefix: "GRID" or "NVIDIA", before every type's name.
+    :ivar functions: virtual functions, all there once SR-IOV is on.
+    :ivar offset: of the first one, in PCI routing ids.
+    """
+
+    prefix: str
+    functions: int
+    offset: int
+    types: tuple[VgpuType, ...]
+
+    def type(self, type_id: int) -> VgpuType | None:
+        return next((e for e in self.types if e.type_id == type_id), None)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Model:
     """A GPU model.
 
@@ -70,6 +105,7 @@ class Model:
     :ivar placement_units: memory slices of a GPU; not 8 everywhere.
     :ivar mode_change_needs_reset: true up to Ampere, where the mode also
         survives a reboot.
+    :ivar vgpu: None where nothing of it is known.
     """
 
     key: str
@@ -84,6 +120,7 @@ class Model:
     placement_units: int
     mode_change_needs_reset: bool
     profiles: tuple[Profile, ...]
+    vgpu: Vgpu | None = None
 
     @property
     def full(self) -> Profile:
@@ -117,9 +154,17 @@ def _model(key: str, plain: dict[str, Any]) -> Model:
         pci_subsystem_id=int(plain.pop("pci_subsystem_id"), 16),
         compute_capability=(major, minor),
         profiles=tuple(_profile(item) for item in plain.pop("profiles")),
+        vgpu=_vgpu(plain.pop("vgpu", None)),
         **plain,
     )
 
 
 def _profile(plain: dict[str, Any]) -> Profile:
     return Profile(starts=tuple(plain.pop("starts")), **plain)
+
+
+def _vgpu(plain: dict[str, Any] | None) -> Vgpu | None:
+    if plain is None:
+        return None
+    types = tuple(VgpuType(**item) for item in plain.pop("types"))
+    return Vgpu(types=types, **plain)

@@ -25,6 +25,7 @@ from mig_placement.simulator import events
 from mig_placement.simulator import mig
 from mig_placement.simulator import outputs
 from mig_placement.simulator import queries
+from mig_placement.simulator import vgpu_queries
 
 
 class Library:
@@ -43,6 +44,7 @@ class Library:
             mig.GpuInstanceQueries,
             mig.ComputeInstanceQueries,
             mig.MigDeviceQueries,
+            vgpu_queries.VgpuQueries,
             changes.Changes,
             events.Events,
         ):

@@ -14,6 +14,7 @@
 
 import collections.abc
 import contextlib
+import errno
 import os
 from typing import Any
 from typing import Self
@@ -26,6 +27,8 @@ from mig_placement.simulator import rules
 from mig_placement.simulator import state as states
 from mig_placement.simulator import store
 from mig_placement.simulator import summary
+from mig_placement.simulator import sysfs
+from mig_placement.simulator import vgpu as vgpus
 
 # A GPU by index, UUID or PCI address.
 GpuRef = int | str
@@ -61,6 +64,7 @@ class SimulatedNode:
         pci_addresses: collections.abc.Sequence[str] | None = None,
         mig: bool = False,
         driver: str = DRIVER,
+        vgpu: str = "",
         seed: str | None = None,
         overwrite: bool = False,
     ) -> Self:
@@ -70,11 +74,13 @@ class SimulatedNode:
         :param pci_addresses: of the GPUs, default 00000000:41:00.0 upward.
         :param mig: the MIG mode of all GPUs.
         :param driver: the driver's version.
+        :param vgpu: the way of the vGPU host driver, ``mdev`` or ``vfio``;
+            the node then has a sysfs of its own.
         :param seed: makes all UUIDs the same again; default random.
         :param overwrite: replace the node if there is one; its waiters
             are woken and have to register with the new GPUs.
         """
-        state = states.State(seed or os.urandom(8).hex(), driver)
+        state = states.State(seed or os.urandom(8).hex(), driver, vgpu)
         addresses = pci_addresses or _addresses(len(models))
         if len(addresses) != len(models):
             raise codes.SimulatorError("not as many PCI addresses as models")
@@ -204,6 +210,46 @@ class SimulatedNode:
             sick = _gpu(state, gpu, lost=True)
             gi_id = None if gi is None else _gi(sick, gi).gi_id
             state.emit(sick, codes.EVENT_XID, xid, gi_id, ci)
+
+    # Virtual functions.
+
+    @property
+    def sysfs_root(self) -> str:
+        """The directory that stands for /sys, of a node with vGPUs."""
+        return sysfs.root(self.path)
+
+    def set_sriov(
+        self, gpu: GpuRef, on: bool = True, *, force: bool = False
+    ) -> None:
+        """As sriov-manage: all functions on or off; instances go.
+
+        :param force: also while some process has an NVML session, which
+            is refused as "Cannot obtain unbindLock".
+        """
+        with self._change() as state, store.no_session(self.path) as free:
+            where = _gpu(state, gpu)
+            if not (free or force):
+                raise codes.SimulatorError("Cannot obtain unbindLock")
+            actions.set_sriov(state, where, on)
+
+    def write_sysfs(self, path: str, text: str) -> None:
+        """Write to a file below the sysfs root, as the kernel lets one.
+
+        :raises OSError: as the kernel or the driver refuses.
+        """
+        try:
+            with self._store.change() as state:
+                sysfs.written(state, path, text)
+        except codes.SimulatorError as error:
+            raise OSError(errno.EIO, str(error)) from error
+
+    def set_vm(self, pci_address: str, running: bool) -> None:
+        """Start or end a VM with the vGPU of a function."""
+        with self._change() as state:
+            _, function = vgpus.find(state, pci_address)
+            if not function.type_id:
+                raise codes.SimulatorError("there is no vGPU")
+            function.vm = running
 
     # Instances.
 
@@ -356,6 +402,8 @@ class SimulatedNode:
                 yield state
         except codes.Refused as error:
             raise codes.SimulatorError(f"refused: {error.why}") from error
+        except OSError as error:
+            raise codes.SimulatorError(f"refused: {error.strerror}") from error
 
 
 def _settle(state: states.State) -> None:

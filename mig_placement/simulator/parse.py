@@ -21,6 +21,7 @@ from mig_placement.simulator import catalog
 from mig_placement.simulator import codes
 from mig_placement.simulator import rules
 from mig_placement.simulator import state as states
+from mig_placement.simulator import vgpu
 
 MAX_GPUS = 64
 MAX_BYTES = 8 << 20
@@ -31,6 +32,8 @@ _ACTIONS = ("fail", "kill_before", "kill_after")
 _PCI = re.compile(r"[0-9A-F]{8}:[0-9A-F]{2}:[01][0-9A-F]\.[0-7]")
 _UUID = re.compile(r"GPU-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _WORD = re.compile(r"[\w.-]{1,64}", re.ASCII)
+_VGPU = re.compile("|mdev|vfio")
+_MDEV = re.compile(r"|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Malformed(Exception):
@@ -106,6 +109,7 @@ def _state(fields: Fields) -> states.State:
     return states.State(
         seed=fields.text("seed", _WORD),
         driver=fields.text("driver", _WORD),
+        vgpu=fields.text("vgpu", _VGPU),
         driver_present=fields.flag("driver_present"),
         privileged=fields.flag("privileged"),
         boots=fields.number("boots", 1),
@@ -153,6 +157,7 @@ def _gpu(plain: object, where: str) -> states.Gpu:
         lost=fields.flag("lost"),
         instances=fields.items("instances", 64, _instance),
         processes=fields.items("processes", 1000, _process),
+        functions=fields.items("functions", 64, _function),
     )
     if gpu.model not in catalog.models():
         raise fields.refuse("model", "is not a model that can be simulated")
@@ -189,12 +194,22 @@ def _process(plain: object, where: str) -> states.Process:
     )
 
 
+def _function(plain: object, where: str) -> states.Function:
+    fields = Fields(plain, where)
+    return states.Function(
+        fields.number("type_id", 0, 0xFFFF),
+        fields.number("gi", 0, 0xFFFFFFFF),
+        fields.text("uuid", _MDEV),
+        fields.flag("vm"),
+    )
+
+
 def _checked(state: states.State) -> states.State:
     for name in ("serial", "uuid", "pci"):
         if len({getattr(gpu, name) for gpu in state.gpus}) < len(state.gpus):
             raise Malformed(f"two GPUs have one {name}")
     for index, gpu in enumerate(state.gpus):
-        fault = rules.contradiction(gpu)
+        fault = rules.contradiction(gpu) or vgpu.contradiction(state, gpu)
         if fault:
             raise Malformed(f"state.gpus[{index}] {fault}")
     serials = _serials(state)

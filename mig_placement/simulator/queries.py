@@ -24,8 +24,10 @@ from mig_placement.simulator import state as states
 
 Entry = collections.abc.Callable[..., int]
 
-# NVML_GPU_VIRTUALIZATION_MODE_PASSTHROUGH, as on the H100 that was read.
+# NVML_GPU_VIRTUALIZATION_MODE_*: passthrough is as on the H100 that was
+# read; the vGPU host driver says so of itself.
 _PASSTHROUGH = 1
+_HOST_VGPU = 3
 
 
 class SystemQueries:
@@ -110,7 +112,6 @@ class DeviceQueries:
             "nvmlDeviceGetCudaComputeCapability": self.compute_capability,
             "nvmlDeviceGetVirtualizationMode": self.virtualization_mode,
             **self._process_entries(),
-            **self._vgpu_entries(),
         }
 
     def _process_entries(self) -> dict[str, Entry]:
@@ -121,13 +122,6 @@ class DeviceQueries:
             f"nvmlDeviceGetMPS{compute}_v3": none,
             "nvmlDeviceGetGraphicsRunningProcesses_v2": none,
             "nvmlDeviceGetGraphicsRunningProcesses_v3": none,
-        }
-
-    def _vgpu_entries(self) -> dict[str, Entry]:
-        return {
-            "nvmlDeviceGetSupportedVgpus": self.not_supported,
-            "nvmlDeviceGetCreatableVgpus": self.not_supported,
-            "nvmlDeviceGetHostVgpuMode": self.not_supported,
         }
 
     def count(self, reference: Any) -> int:
@@ -200,12 +194,9 @@ class DeviceQueries:
 
     def virtualization_mode(self, handle: Any, reference: Any) -> int:
         self._driver.card(handle)
-        outputs.put_number(reference, _PASSTHROUGH)
+        vgpu = self._driver.index().state.vgpu
+        outputs.put_number(reference, _HOST_VGPU if vgpu else _PASSTHROUGH)
         return codes.SUCCESS
-
-    def not_supported(self, handle: Any, *_references: Any) -> int:
-        self._driver.device(handle)
-        return codes.NOT_SUPPORTED
 
     def no_processes(self, handle: Any, count: Any, _array: Any) -> int:
         self._driver.device(handle)

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from mig_placement.simulator import catalog
 from mig_placement.simulator import codes
 
-FORMAT = 1
+FORMAT = 2
 
 # More geometry changes than this between two looks at the ring are lost.
 RING_SIZE = 256
@@ -64,12 +64,29 @@ class Process:
 
 
 @dataclasses.dataclass(slots=True)
+class Function:
+    """A virtual function (VF) and the vGPU on it.
+
+    :ivar type_id: of the vGPU; 0 without one.
+    :ivar gi: serial of the GPU instance that carries it.
+    :ivar uuid: of the mdev, empty on the variant driver's path.
+    :ivar vm: whether a VM runs with it.
+    """
+
+    type_id: int = 0
+    gi: int = 0
+    uuid: str = ""
+    vm: bool = False
+
+
+@dataclasses.dataclass(slots=True)
 class Gpu:
     """A GPU in its slot.
 
     :ivar model: key of catalog.models().
     :ivar pci: as NVML prints it, ``00000000:41:00.0``.
     :ivar mode: the current MIG mode; ``pending`` that after a reset.
+    :ivar functions: none until SR-IOV is switched on.
     """
 
     serial: int
@@ -81,6 +98,7 @@ class Gpu:
     lost: bool = False
     instances: list[GpuInstance] = dataclasses.field(default_factory=list)
     processes: list[Process] = dataclasses.field(default_factory=list)
+    functions: list[Function] = dataclasses.field(default_factory=list)
 
     def kind(self) -> catalog.Model:
         return catalog.models()[self.model]
@@ -114,6 +132,8 @@ class Fault:
 class State:
     """Everything that processes share about the node.
 
+    :ivar vgpu: the vGPU host driver's way, ``mdev`` or ``vfio``; empty for
+        a host without that driver, whose GPUs have no functions.
     :ivar delay_ms: how long a mutating NVML call takes, in milliseconds.
     :ivar mutations: mutating NVML calls made so far, refused ones too.
     :ivar stuck_destroys: so many GPU instance destroys will say IN_USE.
@@ -121,6 +141,7 @@ class State:
 
     seed: str
     driver: str
+    vgpu: str = ""
     driver_present: bool = True
     privileged: bool = True
     boots: int = 1

@@ -26,6 +26,7 @@ from typing import TypeVar
 from mig_placement.simulator import codes
 from mig_placement.simulator import parse
 from mig_placement.simulator import state as states
+from mig_placement.simulator import sysfs
 
 _T = TypeVar("_T")
 _Key = tuple[int, int, int]
@@ -147,6 +148,8 @@ class Store(Generic[_T]):
         """
         try:
             key = self._replace(state.encoded())
+            if state.vgpu:
+                sysfs.show(self.path, state)
         except OSError as error:
             raise self._failure(error) from error
         self._known = (key, self._digest(state))
@@ -186,6 +189,7 @@ class Store(Generic[_T]):
                 continue
             except OSError as error:
                 raise self._failure(error) from error
+        sysfs.remove(self.path)
 
 
 def _open_lock(path: str) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 
 from mig_placement.simulator import rules
 from mig_placement.simulator import state as states
+from mig_placement.simulator import vgpu
 
 
 def summary(state: states.State) -> dict[str, Any]:
@@ -23,6 +24,7 @@ def summary(state: states.State) -> dict[str, Any]:
     return {
         "boot_id": state.boot_id,
         "driver": state.driver,
+        "vgpu": state.vgpu,
         "driver_present": state.driver_present,
         "privileged": state.privileged,
         "delay_ms": state.delay_ms,
@@ -55,6 +57,23 @@ def _gpu(state: states.State, gpu: states.Gpu) -> dict[str, Any]:
             {"pid": item.pid, "gi_id": item.gi_id, "ci_id": item.ci_id}
             for item in gpu.processes
         ],
+        "functions": [
+            _function(gpu, number, function)
+            for number, function in enumerate(gpu.functions)
+        ],
+    }
+
+
+def _function(
+    gpu: states.Gpu, number: int, function: states.Function
+) -> dict[str, Any]:
+    ids = {gi.serial: gi.gi_id for gi in gpu.instances}
+    return {
+        "pci_address": vgpu.address(gpu, number),
+        "type_id": function.type_id,
+        "gi_id": ids.get(function.gi),
+        "mdev": function.uuid,
+        "vm": function.vm,
     }
 
 

@@ -53,7 +53,7 @@ PLAIN: dict[str, Any] = json.loads(example().encoded())
 
 # Where the lie is, and what is told there.
 LIES: list[tuple[list[str | int], Any]] = [
-    (["format"], 2),
+    (["format"], 1),
     (["seed"], ""),
     (["seed"], "a\nb"),
     (["driver"], 580),

@@ -18,6 +18,7 @@ import logging
 from mig_placement import conf
 from mig_placement import exception
 from mig_placement import picture
+from mig_placement.geometry import functions
 from mig_placement.geometry import layout
 from mig_placement.geometry import layout_file
 from mig_placement.geometry import verdict as verdicts
@@ -44,6 +45,14 @@ def rules(settings: conf.Settings) -> desired.Rules:
         scope=desired.Scope(settings.scope),
         classes=settings.classes,
         traits=settings.traits,
+        way=way(settings),
+    )
+
+
+def way(settings: conf.Settings) -> functions.Way:
+    """How VMs of the node get their slices."""
+    return functions.Way(
+        functions.Attach(settings.attach), settings.vgpu_types
     )
 
 

@@ -15,6 +15,7 @@ import collections.abc
 
 from mig_placement import exception
 from mig_placement.geometry import compare
+from mig_placement.geometry import functions
 from mig_placement.geometry import layout
 from mig_placement.geometry import layout_file
 from mig_placement.geometry import verdict as verdicts
@@ -48,7 +49,8 @@ def judged(
         if isinstance(declared, exception.LayoutError):
             raise declared
         wanted = layout.resolve(declared, host, label, node)
-        verdict = compare.compare(node, wanted, ailments)
+        compared = compare.compare(node, wanted, ailments)
+        verdict = functions.judge(compared, node, wanted, rules.way)
         _check_classes(verdict, rules)
     except exception.LayoutError as error:
         return _not_judged(node, Reason.LAYOUT_INVALID, error)

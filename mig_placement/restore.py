@@ -35,7 +35,6 @@ from mig_placement.hardware import usage
 from mig_placement.placement import allocated
 from mig_placement.placement import desired
 from mig_placement.placement import model as placement
-from mig_placement.placement import names
 from mig_placement.service import hands
 from mig_placement.service import lock
 from mig_placement.service import nvml
@@ -226,12 +225,8 @@ class Restorer:
         node = seen.node
         if tree is None or node is None:
             return tree
-        gpu_names = {
-            names.provider_name(tree.root.name, gpu.pci_address)
-            for gpu in node.gpus
-            if gpu.index in indices
-        }
-        if not allocated.is_closed(tree, gpu_names):
+        closing = [gpu for gpu in node.gpus if gpu.index in indices]
+        if not allocated.is_closed(tree, closing):
             raise exception.PlacementConflict(
                 "the gate was closed and is not closed when read back",
                 where="Placement",

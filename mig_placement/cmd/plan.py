@@ -64,6 +64,12 @@ def _fields(step: plan.Step) -> tuple[str, str, str]:
             return "create-gi", step.slot.profile, str(step.slot.placement)
         case plan.CreateComputeInstance():
             return "create-ci", step.profile, str(step.slot.placement)
+        case plan.EnableSriov():
+            return "enable-sriov", "", ""
+        case plan.SetVgpuType():
+            return "set-vgpu-type", step.name, step.pci_address
+        case plan.ClearVgpuType():
+            return "clear-vgpu-type", "", step.pci_address
 
 
 def drawn(one: plan.GpuPlan) -> list[str]:

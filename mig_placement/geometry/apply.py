@@ -45,16 +45,21 @@ class Outcome:
 
     :ivar done: steps that were made.
     :ivar error: why a step failed; empty where none did.
+    :ivar kept: what was done was right, and stays.
     :ivar rolled_back: the GPU has the geometry again that it had.
     :ivar needs_reset: MIG mode waits for a reset of the GPU.
+    :ivar needs_sriov: all is ready for SR-IOV to be switched on, which
+        is not done while NVML is open.
     :ivar exists: the instances at the end, where the roll-back failed.
     """
 
     index: int
     done: tuple[plans.Step, ...] = ()
     error: str = ""
+    kept: bool = False
     rolled_back: bool = False
     needs_reset: bool = False
+    needs_sriov: bool = False
     exists: tuple[str, ...] = ()
 
     @property
@@ -64,8 +69,12 @@ class Outcome:
     def __str__(self) -> str:
         if self.needs_reset:
             return f"GPU {self.index}: MIG mode waits for a reset of the GPU"
+        if self.needs_sriov:
+            return f"GPU {self.index}: SR-IOV is to be switched on"
         if not self.error:
             return f"GPU {self.index}: {len(self.done)} steps done"
+        if self.kept:
+            return f"GPU {self.index}: {self.error}; the instances are kept"
         if self.rolled_back:
             return (
                 f"GPU {self.index}: {self.error}; it has the geometry again"
@@ -106,12 +115,19 @@ def _apply_one(
         for step in one.steps:
             if _waits_for_reset(one, step, done):
                 return Outcome(index, tuple(done), needs_reset=True)
+            if isinstance(step, plans.EnableSriov):
+                return Outcome(index, tuple(done), needs_sriov=True)
             in_force = hands.do(index, step)
             done.append(step)
             progress(index, step)
             if not in_force:
                 return Outcome(index, tuple(done), needs_reset=True)
     except exception.HardwareError as error:
+        if len(done) < len(one.steps) and isinstance(
+            one.steps[len(done)], plans.SetVgpuType
+        ):
+            # The instances are as declared, and only wait for their types.
+            return Outcome(index, tuple(done), str(error), kept=True)
         return _rolled_back(one, tuple(done), str(error), hands)
     return Outcome(index, tuple(done))
 
@@ -120,7 +136,9 @@ def _waits_for_reset(
     one: plans.GpuPlan, step: plans.Step, done: list[plans.Step]
 ) -> bool:
     """Whether instances are to be made where MIG mode is not on yet."""
-    if not isinstance(step, plans.CreateGpuInstance) or one.gpu.mig_mode:
+    if one.gpu.mig_mode or not isinstance(
+        step, plans.CreateGpuInstance | plans.EnableSriov
+    ):
         return False
     return plans.SetMode(enable=True) not in done
 
@@ -166,7 +184,25 @@ def _way_back(
     )
     node = model.Node("", (now,))
     (back,) = plans.plan(node, wanted, hands.in_use(now))
-    return back
+    kinds = {each.type_id: each for each in before.vgpu_types}
+    return plans.with_types(
+        back,
+        {
+            address: kinds[type_id]
+            for address, type_id in _types(before)
+            if type_id in kinds
+        },
+    )
+
+
+def _types(gpu: model.Gpu) -> tuple[tuple[str, int], ...]:
+    """Functions with a vGPU, and its type."""
+    functions = gpu.sriov.functions if gpu.sriov else ()
+    return tuple(
+        (each.pci_address, each.current_type)
+        for each in functions
+        if each.current_type
+    )
 
 
 def as_declared(instance: model.GpuInstance) -> layout.DeclaredInstance:
@@ -184,6 +220,8 @@ def geometry(gpu: model.Gpu) -> tuple[object, ...]:
     """What of a GPU a layout is about: equal means nothing changed."""
     return (
         gpu.mig_mode,
+        len(gpu.sriov.functions) if gpu.sriov else 0,
+        _types(gpu),
         *(
             (
                 target.located(instance),

@@ -9,17 +9,40 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""Which virtual function is to carry which vGPU type; pure."""
+"""Which virtual function carries which vGPU type, and should; pure."""
 
 import collections
 import collections.abc
 import dataclasses
+import enum
 
 from mig_placement import exception
 from mig_placement.geometry import layout as layouts
+from mig_placement.geometry import verdict as verdicts
 from mig_placement.hardware import model
 
 Overrides = collections.abc.Mapping[str, str]
+# Addresses in one line.
+_SHOWN = 3
+
+
+class Attach(enum.StrEnum):
+    """How a VM gets its slice: [nova] attach."""
+
+    NONE = "none"
+    MDEV = "mdev"
+    VFIO = "vfio"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Way:
+    """The way of attaching, with the operator's choices.
+
+    :ivar vgpu_types: vGPU type names by profile.
+    """
+
+    attach: Attach = Attach.NONE
+    vgpu_types: Overrides = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,6 +55,15 @@ class Wanted:
     pci_address: str
     profile: str
     vgpu_type: model.VgpuType
+
+
+def needs_functions(declared: layouts.GpuLayout, way: Way) -> bool:
+    """Whether a GPU's layout can be attached through functions alone."""
+    return (
+        way.attach is not Attach.NONE
+        and declared.mig_enabled
+        and bool(declared.instances)
+    )
 
 
 def wanted(
@@ -119,4 +151,151 @@ def _no_such_type(
         f"vGPU type {name} for {profile} {why} on {gpu}",
         where="[nova] vgpu_types",
         mend=f"use one of {', '.join(names)}" if names else "take it out",
+    )
+
+
+def check_one_profile(gpu: model.Gpu, declared: layouts.GpuLayout) -> None:
+    """Refuse what cannot be told apart where Nova passes functions through.
+
+    Nova has one provider for all functions of a GPU, and does not start
+    where they differ in class or traits.
+
+    :raises LayoutError: the GPU is to have several profiles.
+    """
+    profiles = sorted({each.profile for each in declared.instances})
+    if len(profiles) > 1:
+        raise exception.LayoutError(
+            f"{' and '.join(profiles)} on one GPU, and with attach = vfio"
+            " Nova cannot tell its functions apart",
+            where=str(gpu),
+            mend="give each GPU one profile, or use attach = mdev where the"
+            " kernel has mdev",
+        )
+
+
+def _check_undivided(gpu: model.Gpu, declared: layouts.GpuLayout) -> None:
+    """:raises LayoutError: a GPU instance is divided on the host."""
+    for each in declared.instances:
+        if each.compute_instances and each.compute_instances != (
+            each.profile,
+        ):
+            raise exception.LayoutError(
+                f"{each.profile} is divided into"
+                f" {', '.join(each.compute_instances)}, and a VM gets whole"
+                " GPU instances only",
+                where=str(gpu),
+                mend="leave the compute instances to the guest, or set"
+                " [nova] attach = none",
+            )
+
+
+def judge(
+    verdict: verdicts.Verdict,
+    node: model.Node,
+    layout: layouts.NodeLayout,
+    way: Way,
+) -> verdicts.Verdict:
+    """The verdict with what is amiss with the functions.
+
+    :raises LayoutError: the layout cannot be attached in this way.
+    """
+    if way.attach is Attach.NONE:
+        return verdict
+    gpus = {gpu.index: gpu for gpu in node.gpus}
+    return dataclasses.replace(
+        verdict,
+        gpus=tuple(
+            dataclasses.replace(
+                each,
+                findings=each.findings
+                + findings(gpus[each.index], layout.gpus[each.index], way),
+            )
+            if each.index in layout.gpus
+            else each
+            for each in verdict.gpus
+        ),
+    )
+
+
+def findings(
+    gpu: model.Gpu, declared: layouts.GpuLayout, way: Way
+) -> tuple[verdicts.Finding, ...]:
+    """What is amiss with a GPU's functions.
+
+    :raises LayoutError: the layout cannot be attached in this way.
+    """
+    if gpu.fault or not needs_functions(declared, way):
+        return ()
+    _check_undivided(gpu, declared)
+    if way.attach is Attach.VFIO:
+        check_one_profile(gpu, declared)
+    need = wanted(gpu, declared, way.vgpu_types)
+    if gpu.sriov is None or not gpu.sriov.functions:
+        return (
+            verdicts.Finding(
+                verdicts.Reason.SRIOV_DISABLED,
+                "SR-IOV is off, so that there is no virtual function",
+            ),
+        )
+    why = unfit(gpu, way.attach, need)
+    if why:
+        return (verdicts.Finding(verdicts.Reason.ATTACH_UNSUPPORTED, why),)
+    return _untyped(gpu, need) if way.attach is Attach.VFIO else ()
+
+
+def unfit(
+    gpu: model.Gpu, attach: Attach, need: collections.abc.Iterable[Wanted]
+) -> str:
+    """Why a GPU's functions cannot be attached in a way; empty if they can.
+
+    Without any function, while SR-IOV is off, that is not known.
+    """
+    there = _by_address(gpu)
+    for each in need:
+        function = there.get(each.pci_address)
+        if function is None:
+            continue
+        if attach is Attach.VFIO and not function.is_variant:
+            return (
+                f"{each.pci_address} has no VFIO variant driver, which"
+                " attach = vfio needs (kernel 6.8 and vGPU 17 or later)"
+            )
+        listed = function.mdev_types
+        if attach is Attach.MDEV and each.vgpu_type.type_id not in listed:
+            what = (
+                f"does not list {each.vgpu_type.name}"
+                if listed
+                else "has no mdev bus"
+            )
+            return f"{each.pci_address} {what}, which attach = mdev needs"
+    return ""
+
+
+def _by_address(gpu: model.Gpu) -> dict[str, model.VirtualFunction]:
+    functions = gpu.sriov.functions if gpu.sriov else ()
+    return {each.pci_address: each for each in functions}
+
+
+def _untyped(
+    gpu: model.Gpu, need: collections.abc.Collection[Wanted]
+) -> tuple[verdicts.Finding, ...]:
+    """Nova offers a function whether or not it has a vGPU type."""
+    there = _by_address(gpu)
+    amiss = [
+        each
+        for each in need
+        if each.pci_address not in there
+        or there[each.pci_address].current_type != each.vgpu_type.type_id
+    ]
+    if not amiss:
+        return ()
+    names = " and ".join(sorted({each.vgpu_type.name for each in amiss}))
+    first = ", ".join(each.pci_address for each in amiss[:_SHOWN])
+    more = ", ..." if len(amiss) > _SHOWN else ""
+    return (
+        verdicts.Finding(
+            verdicts.Reason.VGPU_TYPE_MISSING,
+            f"{len(amiss)} of {len(need)} virtual functions have not the vGPU"
+            f" type {names} ({first}{more})",
+        ),
     )

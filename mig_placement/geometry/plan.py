@@ -11,9 +11,11 @@
 # under the License.
 """From the node that is to the layout: ordered steps per GPU; pure."""
 
+import collections
 import collections.abc
 import dataclasses
 
+from mig_placement.geometry import functions
 from mig_placement.geometry import layout
 from mig_placement.geometry import target
 from mig_placement.hardware import model
@@ -77,12 +79,44 @@ class CreateComputeInstance:
         )
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class EnableSriov:
+    """Switch all virtual functions on, which takes all instances away."""
+
+    def __str__(self) -> str:
+        return "switch SR-IOV on"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SetVgpuType:
+    """Give a virtual function a vGPU, on a GPU instance of the driver's
+    choice."""
+
+    pci_address: str
+    type_id: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"give {self.pci_address} the vGPU type {self.name}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ClearVgpuType:
+    pci_address: str
+
+    def __str__(self) -> str:
+        return f"take the vGPU from {self.pci_address}"
+
+
 Step = (
     SetMode
     | DestroyComputeInstance
     | DestroyGpuInstance
     | CreateGpuInstance
     | CreateComputeInstance
+    | EnableSriov
+    | SetVgpuType
+    | ClearVgpuType
 )
 
 
@@ -119,18 +153,21 @@ def plan(
     wanted: layout.NodeLayout,
     in_use: collections.abc.Collection[InUse] = (),
     allowed: collections.abc.Container[tuple[int, target.Located]] = (),
+    way: functions.Way = functions.Way(),  # noqa: B008 (frozen)
 ) -> tuple[GpuPlan, ...]:
     """Plans of the GPUs that the layout names and that answer.
 
     :param in_use: instances with processes, vGPUs or allocations on them.
     :param allowed: (GPU index, slot) of those that may go nevertheless.
+    :param way: how VMs get their slices, and so what functions are to be.
+    :raises LayoutError: the layout cannot be attached in that way.
     """
     return tuple(
         _Gpu(
             gpu,
             [each for each in in_use if each.gpu_index == gpu.index],
             allowed,
-        ).planned(wanted.gpus[gpu.index])
+        ).attachable(wanted.gpus[gpu.index], way)
         for gpu in node.gpus
         if gpu.index in wanted.gpus and not gpu.fault and gpu.mig_capable
     )
@@ -153,6 +190,30 @@ class _Gpu:
             each.slot
             for each in self._in_use
             if (gpu.index, each.slot) not in allowed
+        )
+
+    def attachable(
+        self, wanted: layout.GpuLayout, way: functions.Way
+    ) -> GpuPlan:
+        """The plan with what functions need before and after it."""
+        sriov = self._gpu.sriov
+        needed = functions.needs_functions(wanted, way)
+        if needed and sriov is not None and not sriov.functions:
+            return self._with_sriov(wanted)
+        types: dict[str, model.VgpuType] = {}
+        if needed and way.attach is functions.Attach.VFIO:
+            need = functions.wanted(self._gpu, wanted, way.vgpu_types)
+            types = {each.pci_address: each.vgpu_type for each in need}
+        held = {self._existing[each].gi_id for each in self._pinned}
+        return with_types(self.planned(wanted), types, held)
+
+    def _with_sriov(self, wanted: layout.GpuLayout) -> GpuPlan:
+        """First of all: the instances would not survive it."""
+        emptied = self.planned(dataclasses.replace(wanted, instances=()))
+        if emptied.waiting:
+            return emptied
+        return dataclasses.replace(
+            emptied, steps=(*emptied.steps, EnableSriov())
         )
 
     def planned(self, wanted: layout.GpuLayout) -> GpuPlan:
@@ -229,6 +290,52 @@ class _Gpu:
         if slot not in self._pinned:
             return False
         return slot not in aim.shapes or self._change(slot, aim).waits
+
+
+def with_types(
+    one: GpuPlan,
+    types: collections.abc.Mapping[str, model.VgpuType],
+    held: collections.abc.Container[int] = (),
+) -> GpuPlan:
+    """The plan with what brings functions to their vGPU types.
+
+    A vGPU goes before the GPU instance that carries it, and comes after.
+
+    :param types: what each function is to have, by its address.
+    :param held: ids of GPU instances that must stay as they are.
+    """
+    going = {
+        step.gi_id
+        for step in one.steps
+        if isinstance(step, DestroyGpuInstance)
+    }
+    there = one.gpu.sriov.functions if one.gpu.sriov else ()
+    kept, cleared = {}, []
+    for each in there:
+        kind = types.get(each.pci_address)
+        right = kind is not None and kind.type_id == each.current_type
+        stays = each.gi_id in held or (right and each.gi_id not in going)
+        if each.current_type and stays:
+            kept[each.pci_address] = each.current_type
+        elif each.current_type:
+            cleared.append(ClearVgpuType(each.pci_address))
+    steps = (*cleared, *one.steps, *_typed(one, types, kept))
+    return dataclasses.replace(one, steps=steps)
+
+
+def _typed(
+    one: GpuPlan,
+    types: collections.abc.Mapping[str, model.VgpuType],
+    kept: collections.abc.Mapping[str, int],
+) -> collections.abc.Iterator[SetVgpuType]:
+    """Types for as many functions as there will be instances for."""
+    by_id = {each.type_id: each.profile for each in one.gpu.vgpu_types}
+    free = collections.Counter(slot.profile for slot in one.after)
+    free.subtract(by_id.get(type_id, "") for type_id in kept.values())
+    for address, kind in types.items():
+        if address not in kept and free[kind.profile] > 0:
+            free[kind.profile] -= 1
+            yield SetVgpuType(address, kind.type_id, kind.name)
 
 
 def _start(slot: target.Located) -> tuple[model.Placement, str]:

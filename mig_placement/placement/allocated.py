@@ -16,6 +16,7 @@ import collections.abc
 from mig_placement.hardware import model as hardware
 from mig_placement.placement import model
 from mig_placement.placement import names
+from mig_placement.placement import nova_devices
 
 
 def by_profile(
@@ -34,7 +35,23 @@ def by_profile(
         if provider is not None:
             of_gpu = _of_gpu(provider, _profiles(gpu), classes)
             found.update({(gpu.index, p): use for p, use in of_gpu.items()})
+        for profile in _profiles(gpu) if tree.nova else ():
+            _add_nova_s(found, tree, gpu, profile, classes)
     return found
+
+
+def _add_nova_s(
+    found: dict[tuple[int, str], tuple[int, str]],
+    tree: model.Tree,
+    gpu: hardware.Gpu,
+    profile: str,
+    classes: collections.abc.Mapping[str, str],
+) -> None:
+    """Our unit and Nova's device may be of two GPUs: the more counts."""
+    units = nova_devices.used(tree, gpu, profile, classes)
+    key = gpu.index, profile
+    if units > found.get(key, (0, ""))[0]:
+        found[key] = units, names.class_name(profile, classes)
 
 
 def _of_gpu(
@@ -74,15 +91,21 @@ def _profiles(gpu: hardware.Gpu) -> set[str]:
 
 
 def is_closed(
-    tree: model.Tree, gpu_names: collections.abc.Container[str]
+    tree: model.Tree, gpus: collections.abc.Iterable[hardware.Gpu]
 ) -> bool:
     """Whether nothing is offered of these GPUs, as the tree was read.
 
     The root's trait alone does not do: flavors may not ask for it.
     """
-    return all(
-        names.READY not in gpu.traits
-        and all(each.capacity <= 0 for each in gpu.inventories.values())
-        for gpu in tree.gpus
-        if gpu.name in gpu_names
-    )
+    return all(_is_closed(tree, gpu) for gpu in gpus)
+
+
+def _is_closed(tree: model.Tree, gpu: hardware.Gpu) -> bool:
+    name = names.provider_name(tree.root.name, gpu.pci_address)
+    provider = tree.gpu(name)
+    if provider is not None and (
+        names.READY in provider.traits
+        or any(each.capacity > 0 for each in provider.inventories.values())
+    ):
+        return False
+    return not nova_devices.offered(tree, gpu)

@@ -15,10 +15,12 @@ import collections.abc
 import dataclasses
 import enum
 
+from mig_placement.geometry import functions
 from mig_placement.geometry import verdict as verdicts
 from mig_placement.hardware import model as hardware
 from mig_placement.placement import model
 from mig_placement.placement import names
+from mig_placement.placement import nova_devices
 
 
 class Scope(enum.StrEnum):
@@ -34,6 +36,7 @@ class Rules:
 
     :ivar classes: resource class by profile, where not the derived one.
     :ivar traits: extra traits for every GPU provider.
+    :ivar way: how VMs get their slices.
     """
 
     scope: Scope = Scope.NODE
@@ -41,6 +44,7 @@ class Rules:
         default_factory=dict
     )
     traits: frozenset[str] = frozenset()
+    way: functions.Way = dataclasses.field(default_factory=functions.Way)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,6 +64,20 @@ class Picture:
         return next(
             (each for each in self.verdict.gpus if each.index == gpu.index),
             None,
+        )
+
+    def units(self, gpu: hardware.Gpu) -> dict[str, int]:
+        """Instances of a GPU fit to be offered, by profile."""
+        judged = self.gpu_verdict(gpu)
+        return dict(judged.units) if judged else {}
+
+    def declares_mig(self, gpu: hardware.Gpu) -> bool:
+        """Whether the layout gives the GPU instances."""
+        judged = self.gpu_verdict(gpu)
+        return (
+            judged is not None
+            and judged.declared
+            and bool(judged.units or judged.findings)
         )
 
 
@@ -121,7 +139,30 @@ def desired(tree: model.Tree, picture: Picture, rules: Rules) -> model.Desired:
     return model.Desired(
         root_ready=any(names.READY in each.traits for each in providers),
         gpus=providers,
+        nova=_nova_devices(tree, gpus, providers, picture, rules),
     )
+
+
+def _nova_devices(
+    tree: model.Tree,
+    gpus: collections.abc.Mapping[str, hardware.Gpu],
+    providers: tuple[model.DesiredProvider, ...],
+    picture: Picture,
+    rules: Rules,
+) -> tuple[model.DesiredProvider, ...]:
+    is_open = {each.name: names.READY in each.traits for each in providers}
+    if rules.way.attach is functions.Attach.MDEV:
+        cards = [
+            nova_devices.Card(gpu, picture.units(gpu))
+            for name, gpu in gpus.items()
+            if is_open[name]
+        ]
+        return nova_devices.marked(tree, cards, rules.way, rules.classes)
+    if rules.way.attach is functions.Attach.VFIO:
+        blocked = {name: not ready for name, ready in is_open.items()}
+        own = {name for name, gpu in gpus.items() if picture.declares_mig(gpu)}
+        return nova_devices.guarded(tree, blocked, own)
+    return ()
 
 
 def _gpus_by_provider(
@@ -176,7 +217,8 @@ def _inventories(
             total=count, max_unit=count
         )
         for profile, count in judged.units
-        if count
+        # One class is never on a provider of ours and of Nova's.
+        if count and rules.way.attach is not functions.Attach.MDEV
     }
     waiting = {
         name: inventory.closed()

@@ -60,9 +60,13 @@ class Provider:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Tree:
-    """The compute root and our GPU providers under it.
+    """The compute root and what of ours and of Nova's is under it.
 
     Of the root only the traits are read: its inventory is Nova's.
+
+    :ivar gpus: our GPU providers.
+    :ivar nova: Nova's providers of devices of ours, where it attaches
+        slices: virtual functions (mdev), GPUs (vfio).
 
     :ivar classes: resource classes known to exist, those in use here
         among them.
@@ -71,6 +75,7 @@ class Tree:
 
     root: Provider
     gpus: tuple[Provider, ...] = ()
+    nova: tuple[Provider, ...] = ()
     classes: frozenset[str] = frozenset()
     trait_names: frozenset[str] = frozenset()
 
@@ -102,11 +107,13 @@ class Desired:
 
     root_ready: bool
     gpus: tuple[DesiredProvider, ...] = ()
+    nova: tuple[DesiredProvider, ...] = ()
 
     @property
     def waiting(self) -> frozenset[str]:
-        """Names of providers that keep a class for its allocations."""
-        return frozenset(gpu.name for gpu in self.gpus if gpu.waiting)
+        """Names of providers that change when allocations go."""
+        providers = (*self.gpus, *self.nova)
+        return frozenset(each.name for each in providers if each.waiting)
 
     @property
     def class_names(self) -> frozenset[str]:

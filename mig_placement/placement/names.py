@@ -202,6 +202,11 @@ def vgpu_class(profile: str) -> str:
     return f"{_VGPU}{profile_symbol(profile)}"
 
 
+def is_vgpu_class(name: str) -> bool:
+    """Whether a class is one that vgpu_class makes."""
+    return name.startswith(_VGPU)
+
+
 def alias(profile: str) -> str:
     """The [pci] alias of a profile, for ``pci_passthrough:alias``."""
     return f"mig-{profile_symbol(profile).lower().replace('_', '-')}"
@@ -209,7 +214,7 @@ def alias(profile: str) -> str:
 
 def mdev_provider_name(root_name: str, pci_address: str) -> str:
     """The name of Nova's provider of a virtual function (mdev)."""
-    return f"{root_name}_pci_{re.sub('[:.]', '_', pci_address)}"
+    return f"{root_name}_pci_{_underscored(pci_address)}"
 
 
 def pci_provider_name(root_name: str, pci_address: str) -> str:
@@ -218,12 +223,47 @@ def pci_provider_name(root_name: str, pci_address: str) -> str:
     return f"{root_name}_{pci_address}"
 
 
+def is_mdev_provider(name: str, root_name: str) -> bool:
+    """Whether a name is one that mdev_provider_name makes."""
+    return _address_after(name, f"{root_name}_pci_", _UNDERSCORED) is not None
+
+
+def is_pci_provider(name: str, root_name: str) -> bool:
+    """Whether a name is one that pci_provider_name makes."""
+    return _address_after(name, f"{root_name}_", _ADDRESS) is not None
+
+
+def gpu_address(name: str, root_name: str) -> str | None:
+    """The PCI address in the name of a provider of ours."""
+    return _address_after(name, f"{root_name}_mig_", _UNDERSCORED)
+
+
+_ADDRESS = re.compile(r"([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])")
+_UNDERSCORED = re.compile(
+    r"([0-9a-f]{4,8})_([0-9a-f]{2})_([0-9a-f]{2})_([0-7])"
+)
+
+
+def _underscored(pci_address: str) -> str:
+    return re.sub("[:.]", "_", pci_address)
+
+
+def _address_after(
+    name: str, prefix: str, pattern: re.Pattern[str]
+) -> str | None:
+    match = pattern.fullmatch(name.removeprefix(prefix))
+    if not name.startswith(prefix) or match is None:
+        return None
+    domain, bus, device, function = match.groups()
+    return f"{domain}:{bus}:{device}.{function}"
+
+
 def provider_name(root_name: str, pci_address: str) -> str:
     """The name of a GPU's provider; unlike any that Nova makes.
 
     :raises ConfigError: it would be longer than Placement takes.
     """
-    name = f"{root_name}_mig_{re.sub('[:.]', '_', pci_address)}"
+    name = f"{root_name}_mig_{_underscored(pci_address)}"
     if len(name) > _MAX_PROVIDER_NAME:
         raise exception.ConfigError(
             f"the provider name {name} is over {_MAX_PROVIDER_NAME} long",
@@ -235,13 +275,7 @@ def provider_name(root_name: str, pci_address: str) -> str:
 
 def is_gpu_provider(name: str, root_name: str) -> bool:
     """Whether a provider's name is one that provider_name makes."""
-    prefix = f"{root_name}_mig_"
-    return name.startswith(prefix) and bool(
-        re.fullmatch(
-            r"[0-9a-f]{4,8}_[0-9a-f]{2}_[0-9a-f]{2}_[0-7]",
-            name.removeprefix(prefix),
-        )
-    )
+    return gpu_address(name, root_name) is not None
 
 
 def provider_uuid(root_uuid: str, name: str) -> str:

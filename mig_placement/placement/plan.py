@@ -192,11 +192,17 @@ Action = (
 def _with_provider(tree: model.Tree, changed: model.Provider) -> model.Tree:
     if changed.uuid == tree.root.uuid:
         return dataclasses.replace(tree, root=changed)
+
+    def replaced(
+        providers: tuple[model.Provider, ...],
+    ) -> tuple[model.Provider, ...]:
+        return tuple(
+            changed if each.uuid == changed.uuid else each
+            for each in providers
+        )
+
     return dataclasses.replace(
-        tree,
-        gpus=tuple(
-            changed if gpu.uuid == changed.uuid else gpu for gpu in tree.gpus
-        ),
+        tree, gpus=replaced(tree.gpus), nova=replaced(tree.nova)
     )
 
 
@@ -244,9 +250,11 @@ def _open_root(tree: model.Tree, desired: model.Desired) -> Action | None:
 def _pairs(
     tree: model.Tree, desired: model.Desired
 ) -> list[tuple[model.Provider, model.DesiredProvider]]:
-    known = {gpu.name: gpu for gpu in tree.gpus}
+    known = {each.name: each for each in (*tree.gpus, *tree.nova)}
     return [
-        (known[want.name], want) for want in desired.gpus if want.name in known
+        (known[want.name], want)
+        for want in (*desired.gpus, *desired.nova)
+        if want.name in known
     ]
 
 

@@ -30,6 +30,8 @@ Decide = collections.abc.Callable[[model.Tree], model.Desired]
 _ROUNDS = 8
 _MAX_ACTIONS = 10_000
 _STALE = -1
+# The generation of a provider that was written to once since its creation.
+_ONE_WRITE = 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,13 +52,22 @@ class Synchronizer:
 
     A provider is read again only when its generation is another than the
     last one seen: every write raises it, an allocation too.
+
+    :param is_nova_device: tells by its name whether a provider of Nova's
+        under the root is one to be looked at.
     """
 
     def __init__(
-        self, client: placement_client.Client, root_name: str
+        self,
+        client: placement_client.Client,
+        root_name: str,
+        is_nova_device: collections.abc.Callable[[str], bool] = lambda name: (
+            False
+        ),
     ) -> None:
         self._client = client
         self._root_name = root_name
+        self._is_nova_device = is_nova_device
         self._tree: model.Tree | None = None
         self._waiting: frozenset[str] = frozenset()
 
@@ -121,14 +132,18 @@ class Synchronizer:
         """
         if self._tree is None:
             return None
-        gpus = tuple(
-            dataclasses.replace(gpu, used=self._client.usages(gpu.uuid))
-            if any(gpu.used.values())
-            else gpu
-            for gpu in self._tree.gpus
+        self._tree = dataclasses.replace(
+            self._tree,
+            gpus=tuple(map(self._with_usages, self._tree.gpus)),
+            nova=tuple(map(self._with_usages, self._tree.nova)),
         )
-        self._tree = dataclasses.replace(self._tree, gpus=gpus)
         return self._tree
+
+    def _with_usages(self, provider: model.Provider) -> model.Provider:
+        if not any(provider.used.values()):
+            return provider
+        used = self._client.usages(provider.uuid)
+        return dataclasses.replace(provider, used=used)
 
     def _write(
         self, decide: Decide, last: plan.Stage, done: list[plan.Action]
@@ -190,14 +205,23 @@ class Synchronizer:
         unchanged = self._tree is not None and all(
             gpu.uuid in uuids for gpu in known.gpus
         )
-        gpus = tuple(
-            self._gpu(known.gpu(each.name), each)
-            for each in providers
-            if each.parent_uuid == root.uuid
-            and names.is_gpu_provider(each.name, self._root_name)
-        )
+        before = {each.name: each for each in (*known.gpus, *known.nova)}
+        children = [
+            each for each in providers if each.parent_uuid == root.uuid
+        ]
         return dataclasses.replace(
-            known, root=self._root(known.root, root, unchanged), gpus=gpus
+            known,
+            root=self._root(known.root, root, unchanged),
+            gpus=tuple(
+                self._device(before.get(each.name), each)
+                for each in children
+                if names.is_gpu_provider(each.name, self._root_name)
+            ),
+            nova=tuple(
+                self._device(before.get(each.name), each)
+                for each in children
+                if self._is_nova_device(each.name)
+            ),
         )
 
     def _root(
@@ -207,7 +231,7 @@ class Synchronizer:
             return known
         return dataclasses.replace(seen, traits=self._client.traits(seen.uuid))
 
-    def _gpu(
+    def _device(
         self, known: model.Provider | None, seen: model.Provider
     ) -> model.Provider:
         if (
@@ -215,23 +239,31 @@ class Synchronizer:
             or known.uuid != seen.uuid
             or known.generation != seen.generation
         ):
-            inventories = self._client.inventories(seen.uuid)
-            return dataclasses.replace(
-                seen,
-                inventories=inventories,
-                traits=self._client.traits(seen.uuid),
-                used=self._client.usages(seen.uuid) if inventories else {},
-            )
+            return self._read_device(seen)
         if seen.name in self._waiting:
             # Deleting an allocation does not raise the generation.
             used = self._client.usages(seen.uuid)
             return dataclasses.replace(known, used=used)
         return known
 
+    def _read_device(self, seen: model.Provider) -> model.Provider:
+        inventories = self._client.inventories(seen.uuid)
+        if inventories and seen.generation == _ONE_WRITE:
+            # It was that of its inventory: nobody set a trait, and there
+            # was no allocation.
+            return dataclasses.replace(seen, inventories=inventories)
+        return dataclasses.replace(
+            seen,
+            inventories=inventories,
+            traits=self._client.traits(seen.uuid),
+            used=self._client.usages(seen.uuid) if inventories else {},
+        )
+
     def _with_names(self, tree: model.Tree, decide: Decide) -> model.Tree:
         """The tree with the traits and classes that are known to exist."""
-        classes = {name for gpu in tree.gpus for name in gpu.inventories}
-        known = tree.trait_names.union(*(gpu.traits for gpu in tree.gpus))
+        there = (*tree.gpus, *tree.nova)
+        classes = {name for each in there for name in each.inventories}
+        known = tree.trait_names.union(*(each.traits for each in there))
         unknown = plan.needed_traits(decide(tree)) - known
         if unknown:
             known |= self._client.known_traits(unknown)
@@ -245,9 +277,16 @@ def _stale(tree: model.Tree) -> model.Tree:
     return dataclasses.replace(
         tree,
         root=dataclasses.replace(tree.root, generation=_STALE),
-        gpus=tuple(
-            dataclasses.replace(gpu, generation=_STALE) for gpu in tree.gpus
-        ),
+        gpus=_outdated(tree.gpus),
+        nova=_outdated(tree.nova),
         classes=frozenset(),
         trait_names=frozenset(),
+    )
+
+
+def _outdated(
+    providers: tuple[model.Provider, ...],
+) -> tuple[model.Provider, ...]:
+    return tuple(
+        dataclasses.replace(each, generation=_STALE) for each in providers
     )

@@ -21,6 +21,7 @@ from mig_placement.hardware import errors
 from mig_placement.hardware import model
 from mig_placement.hardware import mutate
 from mig_placement.hardware import observe
+from mig_placement.hardware import sysfs
 from mig_placement.hardware import usage
 
 # Units allocated in Placement: (GPU index, profile) to (units, class).
@@ -80,15 +81,18 @@ class NvmlHands:
 
     :param allocated: what Placement says is allocated.
     :param allowed: (GPU index, instance) that may be destroyed in use.
+    :param functions: the virtual functions, where they matter.
     """
 
     def __init__(
         self,
         allocated: Allocated,
         allowed: collections.abc.Container[tuple[int, target.Located]] = (),
+        functions: sysfs.Sysfs | None = None,
     ) -> None:
         self._allocated = allocated
         self._allowed = allowed
+        self._functions = functions
         self._walks: dict[int, observe.Walk] = {}
         self._profiles: dict[int, tuple[model.Profile, ...]] = {}
         self._made: dict[tuple[int, target.Located], int] = {}
@@ -96,7 +100,7 @@ class NvmlHands:
     def look(self, index: int) -> model.Gpu:
         """:raises HardwareError: the GPU does not answer."""
         # Each GPU has a walk of its own, as it has a thread of its own.
-        walk = self._walks.setdefault(index, observe.Walk())
+        walk = self._walks.setdefault(index, observe.Walk(self._functions))
         with errors.translated(f"GPU {index}"):
             gpu = walk.gpu(index)
         if gpu.fault:
@@ -156,6 +160,20 @@ class NvmlHands:
     def _(self, step: plan.CreateComputeInstance, index: int) -> bool:
         gi_id = self._gi_id(index, step.slot)
         mutate.create_compute_instance(index, gi_id, step.profile)
+        return True
+
+    @_do.register
+    def _(self, step: plan.ClearVgpuType, index: int) -> bool:
+        return self._set_type(step.pci_address, 0)
+
+    @_do.register
+    def _(self, step: plan.SetVgpuType, index: int) -> bool:
+        return self._set_type(step.pci_address, step.type_id)
+
+    def _set_type(self, pci_address: str, type_id: int) -> bool:
+        if self._functions is None:
+            raise TypeError("no virtual functions to give a vGPU type")
+        self._functions.set_type(pci_address, type_id)
         return True
 
     def _gi_id(self, index: int, slot: target.Located) -> int:

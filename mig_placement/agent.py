@@ -163,31 +163,33 @@ class Agent:
         try:
             # Closing is urgent, and does not wait for what comes of it.
             expected = self._keeper.expected(seen)
-            trouble = self._tell(restore.restoring(seen, expected))
+            shown, trouble = self._tell(restore.restoring(seen, expected))
             touched = self._keeper.keep(seen)
             if touched:
                 seen = self._cycle.look(self._watcher.take())
             if touched or expected:
-                trouble = self._tell(seen)
+                shown, trouble = self._tell(seen)
         except exception.MigPlacementError as error:
             self._retry.failed()
             return self._report(seen, str(error))
         self._be_ready()
-        return self._report(seen, trouble)
+        return self._report(shown, trouble)
 
-    def _tell(self, seen: desired.Picture) -> str:
-        """Tell Placement; what it lacks, if it does not know the node yet.
+    def _tell(self, seen: desired.Picture) -> tuple[desired.Picture, str]:
+        """Tell Placement.
 
+        :returns: the picture with what the allocations say against it, and
+            what Placement lacks, if it does not know the node yet.
         :raises PlacementError: it was not told.
         """
         try:
-            self._cycle.tell(seen)
+            outcome = self._cycle.tell(seen)
         except exception.RootNotFound as error:
             # Nothing is offered on a node that Placement does not know.
             self._retry.failed(_ROOT_RETRY)
-            return str(error)
+            return seen, str(error)
         self._retry.succeeded()
-        return ""
+        return desired.weighed(outcome.tree, seen, self._cycle.rules), ""
 
     def _report(
         self, seen: desired.Picture, trouble: str = ""

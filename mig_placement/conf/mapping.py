@@ -19,7 +19,9 @@ OPTS = [
         "resource_classes",
         default={},
         help="Resource class by profile, where it should not be the derived"
-        " CUSTOM_MIG_<PROFILE>; for example 1g.5gb:CUSTOM_GPU_SMALL.",
+        " CUSTOM_MIG_<PROFILE>; for example 1g.5gb:CUSTOM_GPU_SMALL."
+        " A GPU with VMs that hold the class from before a change is closed"
+        " until they are gone.",
     ),
     cfg.ListOpt(
         "traits",

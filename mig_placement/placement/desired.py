@@ -54,11 +54,15 @@ class Picture:
     :ivar node: None where it could not be observed; the verdict then has
         a finding for the node.
     :ivar label: the layout's label, where a layout is known.
+    :ivar unmapped: what ``weighed`` found, by the GPU's index.
     """
 
     verdict: verdicts.Verdict
     node: hardware.Node | None = None
     label: str | None = None
+    unmapped: collections.abc.Mapping[int, verdicts.Finding] = (
+        dataclasses.field(default_factory=dict)
+    )
 
     def gpu_verdict(self, gpu: hardware.Gpu) -> verdicts.GpuVerdict | None:
         return next(
@@ -118,9 +122,67 @@ def _own_findings(
     judged = picture.gpu_verdict(gpu)
     if judged is None:
         return () if picture.verdict.findings else (_NOT_JUDGED,)
-    if not judged.declared and not judged.findings:
+    unmapped = picture.unmapped.get(gpu.index)
+    own = (*judged.findings, *((unmapped,) if unmapped else ()))
+    if not judged.declared and not own:
         return (_UNDECLARED,)
-    return judged.findings
+    return own
+
+
+def weighed(tree: model.Tree, picture: Picture, rules: Rules) -> Picture:
+    """The picture with what the allocations say against it; pure.
+
+    A class in use that no profile of its GPU has any more, because
+    [mapping] resource_classes was changed: those VMs hold instances that
+    their new class would offer a second time.
+    """
+    gpus = _gpus_by_provider(tree.root.name, picture.node)
+    found = {
+        gpus[provider.name].index: finding
+        for provider in tree.gpus
+        if provider.name in gpus
+        for finding in _unmapped(gpus[provider.name], provider, rules)
+    }
+    return dataclasses.replace(picture, unmapped=found)
+
+
+def _unmapped(
+    gpu: hardware.Gpu, provider: model.Provider, rules: Rules
+) -> tuple[verdicts.Finding, ...]:
+    if gpu.fault or not gpu.profiles:
+        return ()
+    known = {names.class_name(p, rules.classes) for p in _profiles(gpu)}
+    held = [
+        f"{units} of {name}"
+        for name, units in sorted(provider.used.items())
+        if units and name not in known
+    ]
+    if not held:
+        return ()
+    return (
+        verdicts.Finding(
+            verdicts.Reason.CONFIG_INVALID,
+            f"VMs hold {', '.join(held)}, which no profile of the GPU has as"
+            " its class; delete those VMs, or put the class back into"
+            " [mapping] resource_classes",
+        ),
+    )
+
+
+def _profiles(gpu: hardware.Gpu) -> set[str]:
+    """All that instances of the GPU may be offered as.
+
+    Not only what exists: the geometry may have changed under the VMs.
+    """
+    return (
+        {each.name for each in gpu.profiles}
+        | {f"{n}c.{p.name}" for p in gpu.profiles for n in range(1, p.slices)}
+        | {
+            ci.profile
+            for instance in gpu.instances
+            for ci in instance.compute_instances
+        }
+    )
 
 
 def desired(tree: model.Tree, picture: Picture, rules: Rules) -> model.Desired:
@@ -130,6 +192,7 @@ def desired(tree: model.Tree, picture: Picture, rules: Rules) -> model.Desired:
     its GPU stays, closed: Nova may have it cached, and deleting it breaks
     the host.
     """
+    picture = weighed(tree, picture, rules)
     gpus = _gpus_by_provider(tree.root.name, picture.node)
     known = {provider.name: provider for provider in tree.gpus}
     providers = tuple(

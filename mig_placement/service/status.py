@@ -69,9 +69,15 @@ class Report:
                     finding, detail=f"GPU {gpu.index}: {finding.detail}"
                 )
                 for gpu in judged.gpus
-                for finding in gpu.findings
+                for finding in self._of_gpu(gpu)
             ),
         )
+
+    def _of_gpu(
+        self, gpu: verdicts.GpuVerdict
+    ) -> tuple[verdicts.Finding, ...]:
+        unmapped = self.picture.unmapped.get(gpu.index)
+        return (*gpu.findings, *((unmapped,) if unmapped else ()))
 
     def line(self) -> str:
         """One line for logs and systemd."""

@@ -327,6 +327,27 @@ def test_sighup_with_a_broken_configuration_changes_nothing(
     node.closes("INSTANCE_MISSING")
 
 
+def test_a_class_renamed_under_a_vm_closes_until_the_vm_has_gone(
+    node: Node,
+) -> None:
+    agent = node.start_agent()
+    node.opens()
+    vm = node.cloud.boot({gpu_node.CLASS: 1})
+    node.sections["mapping"] = {"resource_classes": "1g.5gb:CUSTOM_SMALL"}
+    node.write_config()
+    agent.send_signal(signal.SIGHUP)
+    node.closes("CONFIG_INVALID")
+    assert node.cloud.candidates({"CUSTOM_SMALL": 1}) == []
+    gpu_node.within(lambda: node.status()["gate"]["state"] == "closed")
+    for reasons in (
+        node.status()["gate"]["reasons"],
+        node.status()["gpus"][0]["reasons"],
+    ):
+        assert f"1 of {gpu_node.CLASS}" in reasons[0]["detail"]
+    node.cloud.delete_vm(vm)
+    gpu_node.within(lambda: node.cloud.candidates({"CUSTOM_SMALL": 1}))
+
+
 def test_a_wrong_option_ends_the_agent_with_the_gate_closed(
     node: Node,
 ) -> None:

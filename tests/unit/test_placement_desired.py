@@ -170,6 +170,87 @@ def test_a_vanished_class_goes_when_nobody_holds_it() -> None:
     assert _decided(picture, known)[_name()].inventories == {}
 
 
+def _a100(**changes: object) -> hardware.Gpu:
+    """With the profiles 1g.5gb and 3g.20gb, and seven of the former."""
+    profiles = tuple(
+        hardware.Profile(
+            name=name,
+            profile_id=number,
+            enum=number,
+            slices=slices,
+            memory_mib=0,
+            multiprocessors=0,
+            max_instances=7,
+            engines=hardware.Engines(),
+            placements=(),
+        )
+        for name, number, slices in (("1g.5gb", 19, 1), ("3g.20gb", 9, 3))
+    )
+    return pictures.gpu(0, 7, **{"profiles": profiles, **changes})
+
+
+def _holding(
+    name: str, gpu: hardware.Gpu, rules: decisions.Rules
+) -> tuple[model.DesiredProvider, decisions.Picture]:
+    """What is decided where a VM holds two of a class and 7x 1g.5gb are."""
+    known = _provider(
+        inventories={name: model.Inventory(7, max_unit=7)}, used={name: 2}
+    )
+    judged = pictures.judged(units={"1g.5gb": 7})
+    picture = decisions.Picture(
+        verdict.Verdict((), (judged,)), hardware.Node("580", (gpu,))
+    )
+    weighed = decisions.weighed(model.Tree(_ROOT, (known,)), picture, rules)
+    return _decided(picture, known, rules=rules)[_name()], weighed
+
+
+_SMALL = decisions.Rules(classes={"1g.5gb": "CUSTOM_SMALL"})
+
+
+def test_a_class_that_was_renamed_under_vms_is_not_offered_twice() -> None:
+    gpu, weighed = _holding(_CLASS, _a100(), _SMALL)
+    assert [each.capacity for each in gpu.inventories.values()] == [0, 0]
+    assert "CUSTOM_MIG_BLOCKED_CONFIG_INVALID" in gpu.traits
+    detail = weighed.unmapped[0].detail
+    assert f"2 of {_CLASS}" in detail
+    assert "put the class back" in detail
+
+
+def test_an_override_taken_away_under_vms_is_not_offered_twice() -> None:
+    gpu, _ = _holding("CUSTOM_SMALL", _a100(), _NODE)
+    assert [each.capacity for each in gpu.inventories.values()] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "name", ["CUSTOM_MIG_3G_20GB", "CUSTOM_MIG_1C_3G_20GB"]
+)
+def test_a_known_profiles_class_in_use_closes_nothing(name: str) -> None:
+    gpu, weighed = _holding(name, _a100(), _SMALL)
+    assert gpu.inventories["CUSTOM_SMALL"].capacity == 7
+    assert gpu.waiting == {name}
+    assert not weighed.unmapped
+
+
+def test_of_a_gpu_without_known_profiles_no_class_is_judged() -> None:
+    gpu, weighed = _holding(_CLASS, _a100(profiles=()), _SMALL)
+    assert gpu.inventories["CUSTOM_SMALL"].capacity == 7
+    assert not weighed.unmapped
+
+
+def test_a_renamed_class_closes_its_own_gpu_alone() -> None:
+    known = _provider(used={_CLASS: 1})
+    other = pictures.gpu(1, 7)
+    picture = decisions.Picture(
+        verdict.Verdict(
+            (), tuple(pictures.judged(i, {"1g.5gb": 7}) for i in range(2))
+        ),
+        hardware.Node("580", (_a100(), other)),
+    )
+    decided = _decided(picture, known, rules=_SMALL)
+    assert names.READY not in decided[_name(0)].traits
+    assert names.READY in decided[_name(1)].traits
+
+
 def test_traits_of_others_stay_and_outdated_ones_of_ours_go() -> None:
     known = _provider(
         traits=frozenset({"CUSTOM_RACK_7", "CUSTOM_MIG_DRIVER_550"})

@@ -22,7 +22,8 @@ class Mark:
     """An ailment and what it was seen on.
 
     :ivar identity: tells an instance from another one that was created
-        later under the same id; empty for a whole GPU.
+        later under the same id; empty for a whole GPU, and for an instance
+        that could not be seen yet because its GPU did not answer.
     """
 
     ailment: model.Ailment
@@ -60,14 +61,43 @@ def record(
 def still_there(marks: Marks, node: model.Node) -> Marks:
     """The marks less those whose GPU or instance has gone or is a new one.
 
-    A GPU that does not answer keeps its marks.
+    Each with the identity that is seen now: compute instances come and go
+    in an instance that stays. A GPU that does not answer keeps its marks.
     """
-    faulty = {gpu.uuid for gpu in node.gpus if gpu.fault}
+    silent = {gpu.uuid for gpu in node.gpus if gpu.fault}
+    if "" in silent:
+        # It has not answered yet: it may be any GPU that is not seen.
+        seen = {gpu.uuid for gpu in node.gpus}
+        silent |= {mark.ailment.gpu_uuid for mark in marks} - seen
     return frozenset(
-        mark
+        kept
         for mark in marks
-        if mark.ailment.gpu_uuid in faulty
-        or _identity(mark.ailment, node) == mark.identity
+        for kept in (
+            (mark,) if mark.ailment.gpu_uuid in silent else _seen(mark, node)
+        )
+    )
+
+
+def _seen(mark: Mark, node: model.Node) -> tuple[Mark, ...]:
+    """The mark as of now; none where it concerns what has gone."""
+    now = _identity(mark.ailment, node)
+    if now is None or not _is_same(mark.identity, now):
+        return ()
+    return (dataclasses.replace(mark, identity=now),)
+
+
+def _is_same(before: tuple[str, ...], now: tuple[str, ...]) -> bool:
+    """Whether two identities are of one instance, or of one GPU.
+
+    One compute instance that is still there proves it: nothing of an
+    instance outlives it.
+    """
+    if not before:
+        # Not seen when its XID came: whatever has its id now may be it.
+        return True
+    uuids, uuids_now = set(before[2:]), set(now[2:])
+    return before[:2] == now[:2] and (
+        uuids == uuids_now or bool(uuids & uuids_now)
     )
 
 

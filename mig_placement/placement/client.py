@@ -30,6 +30,7 @@ MICROVERSION = "1.39"
 _UUID = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 )
+_BAD_REQUEST = 400
 _CONFLICT = 409
 _MAX_TEXT = 200
 
@@ -59,6 +60,10 @@ class ConflictError(Exception):
         self.action = action
         self.code = code
         super().__init__(f"{action}: {code}")
+
+
+class RefusedError(exception.PlacementBadAnswer):
+    """Placement takes a write for a wrong one (400)."""
 
 
 class Client:
@@ -134,12 +139,20 @@ class Client:
         """Write; the provider's new generation, 0 where there is none.
 
         :raises ConflictError: the state it was decided on is gone.
+        :raises RefusedError: it is wrong, or names what is not there.
         """
         request = action.request()
         arguments = {} if request.body is None else {"json": request.body}
         response = self._send(request.url, request.method, **arguments)
-        if response.status_code in {400, 404, _CONFLICT}:
+        if response.status_code in {404, _CONFLICT}:
             raise ConflictError(action, _error_code(response))
+        if response.status_code == _BAD_REQUEST:
+            raise RefusedError(
+                f"refuses to {action} ({_detail(response)})",
+                where=f"Placement {request.url}",
+                mend="see whether [placement] leads to a Placement of a"
+                " supported release",
+            )
         _check(response, request.url)
         if request.body is None:
             return 0
@@ -258,6 +271,14 @@ def _validated(url: str) -> collections.abc.Iterator[None]:
 def _error_code(response: Response) -> str:
     with contextlib.suppress(ValueError, LookupError, TypeError):
         return str(response.json()["errors"][0]["code"])
+    return f"HTTP {response.status_code}"
+
+
+def _detail(response: Response) -> str:
+    """What the server says of an error: one line, nothing but text."""
+    with contextlib.suppress(ValueError, LookupError, TypeError):
+        text = _short(response.json()["errors"][0]["detail"])
+        return "".join(c if c.isprintable() else "?" for c in text)
     return f"HTTP {response.status_code}"
 
 

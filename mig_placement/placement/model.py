@@ -71,6 +71,8 @@ class Tree:
     :ivar classes: resource classes known to exist, those in use here
         among them.
     :ivar trait_names: traits known to exist, likewise.
+    :ivar missing_traits: standard traits that this Placement does not
+        have: its os-traits is older than ours.
     """
 
     root: Provider
@@ -78,6 +80,7 @@ class Tree:
     nova: tuple[Provider, ...] = ()
     classes: frozenset[str] = frozenset()
     trait_names: frozenset[str] = frozenset()
+    missing_traits: frozenset[str] = frozenset()
 
     def gpu(self, name: str) -> Provider | None:
         return next((gpu for gpu in self.gpus if gpu.name == name), None)

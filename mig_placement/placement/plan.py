@@ -296,9 +296,23 @@ def needed_traits(desired: model.Desired) -> frozenset[str]:
     return desired.trait_names | {names.READY, names.NODE_READY}
 
 
+def attainable(tree: model.Tree, desired: model.Desired) -> model.Desired:
+    """What of the desired this Placement can hold.
+
+    Standard traits are made with Placement itself, and by nobody else.
+    """
+    missing = tree.missing_traits - tree.trait_names
+    gpus = tuple(
+        dataclasses.replace(gpu, traits=gpu.traits - missing)
+        for gpu in desired.gpus
+    )
+    return dataclasses.replace(desired, gpus=gpus)
+
+
 def _prepare(tree: model.Tree, desired: model.Desired) -> Action | None:
     for trait in sorted(needed_traits(desired) - tree.trait_names):
-        return CreateTrait(trait)
+        if names.is_custom(trait):
+            return CreateTrait(trait)
     for name in sorted(desired.class_names - tree.classes):
         return CreateClass(name)
     for want in desired.gpus:

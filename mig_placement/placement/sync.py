@@ -76,9 +76,11 @@ class Synchronizer:
 
         :raises RootNotFound: the compute root is not there yet.
         :raises PlacementConflict: others kept changing what was decided on.
+        :raises PlacementBadAnswer: it takes a write for a wrong one.
         :raises PlacementError: Placement did not do what was asked.
         """
         done: list[plan.Action] = []
+        refused = False
         for attempt in range(_ROUNDS):
             try:
                 if attempt == 0 and self._tree is not None:
@@ -89,6 +91,13 @@ class Synchronizer:
                 desired = self._write(decide, plan.Stage.OPEN, done)
             except placement_client.ConflictError as conflict:
                 self._reconsider(conflict)
+            except placement_client.RefusedError:
+                # Somebody may have deleted a name that we remember. Once:
+                # what is wrong in itself stays so.
+                self._forget()
+                if refused:
+                    raise
+                refused = True
             else:
                 self._waiting = desired.waiting
                 assert self._tree is not None  # noqa: S101 (for mypy)
@@ -106,7 +115,7 @@ class Synchronizer:
         """
         self._read(decide)
         assert self._tree is not None  # noqa: S101 (for mypy)
-        desired = decide(self._tree)
+        desired = plan.attainable(self._tree, decide(self._tree))
         return Outcome(self._tree, desired, plan.plan(self._tree, desired))
 
     def reread(self) -> model.Tree:
@@ -149,7 +158,7 @@ class Synchronizer:
         self, decide: Decide, last: plan.Stage, done: list[plan.Action]
     ) -> model.Desired:
         assert self._tree is not None  # noqa: S101 (for mypy)
-        desired = decide(self._tree)
+        desired = plan.attainable(self._tree, decide(self._tree))
         for _ in range(_MAX_ACTIONS):
             action = plan.next_action(self._tree, desired)
             if action is None or action.stage > last:
@@ -171,6 +180,9 @@ class Synchronizer:
                 mend="find it with 'openstack resource provider list --name'"
                 " and delete it if it is of no use",
             ) from conflict
+        self._forget()
+
+    def _forget(self) -> None:
         if self._tree is not None:
             self._tree = _stale(self._tree)
 
@@ -264,12 +276,28 @@ class Synchronizer:
         there = (*tree.gpus, *tree.nova)
         classes = {name for each in there for name in each.inventories}
         known = tree.trait_names.union(*(each.traits for each in there))
-        unknown = plan.needed_traits(decide(tree)) - known
+        needed = plan.needed_traits(plan.attainable(tree, decide(tree)))
+        unknown = needed - known
         if unknown:
             known |= self._client.known_traits(unknown)
         return dataclasses.replace(
-            tree, classes=tree.classes | classes, trait_names=known
+            tree,
+            classes=tree.classes | classes,
+            trait_names=known,
+            missing_traits=tree.missing_traits | _missing(unknown - known),
         )
+
+
+def _missing(unknown: frozenset[str]) -> frozenset[str]:
+    """Those that nobody can make; said once, for they are remembered."""
+    missing = frozenset(t for t in unknown if not names.is_custom(t))
+    if missing:
+        LOG.warning(
+            "Placement does not know %s, which is not set: its os-traits is"
+            " older than the agent's",
+            ", ".join(sorted(missing)),
+        )
+    return missing
 
 
 def _stale(tree: model.Tree) -> model.Tree:

@@ -22,6 +22,8 @@ from mig_placement.placement import desired
 from mig_placement.placement import names
 from mig_placement.placement import plan
 from mig_placement.placement import sync
+from tests.functional import faults
+from tests.functional import faulty_server
 from tests.functional import placement_app
 from tests.unit import pictures
 
@@ -303,6 +305,54 @@ def test_the_gates_traits_exist_while_the_gate_is_closed(
         [names.READY, names.NODE_READY]
     )
     assert known == {names.READY, names.NODE_READY}
+
+
+def test_a_standard_trait_that_placement_lacks_is_done_without(
+    node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    rules = desired.Rules(traits=frozenset({"HW_OF_TOMORROW"}))
+    for _ in range(3):
+        node.tell(_open(7), rules)
+    assert [e.method for e in node.recorder.exchanges] == ["GET"]
+    assert node.candidates() == 1
+    assert "HW_OF_TOMORROW" not in node.cloud.traits(node.gpu())
+    assert caplog.text.count("does not know HW_OF_TOMORROW") == 1
+
+
+def test_a_trait_that_somebody_deleted_is_made_again(node: Node) -> None:
+    node.tell(_missing())
+    node.tell(_open(7))
+    trait = names.blocked("INSTANCE_MISSING")
+    node.placement.adapter.delete(f"/traits/{trait}")
+    node.tell(_missing())
+    assert trait in node.cloud.traits(node.gpu())
+    assert [e.status for e in node.recorder.exchanges].count(400) == 1
+
+
+def test_what_placement_takes_for_wrong_is_said_and_not_repeated(
+    node: Node,
+) -> None:
+    rules = desired.Rules(classes={"1g.5gb": "CUSTOM_small"})
+    with pytest.raises(exception.PlacementBadAnswer) as caught:
+        node.tell(_open(7), rules)
+    assert "create resource class CUSTOM_small" in str(caught.value)
+    assert "does not match" in str(caught.value), "the server's own words"
+    assert [e.status for e in node.recorder.exchanges].count(400) == 2
+    node.tell(_open(7))
+    assert node.candidates() == 1
+
+
+def test_what_the_server_says_of_an_error_is_short_and_printable() -> None:
+    detail = "\x1b[2J" + "x" * 9999
+    action = plan.CreateTrait("CUSTOM_X")
+    with faulty_server.FaultProxy() as proxy:
+        proxy.add(faults.error(400, detail=detail))
+        session = placement_app.admin_session(proxy.url)
+        adapter = placement_app.make_adapter(session, proxy.url)
+        with pytest.raises(exception.PlacementBadAnswer) as caught:
+            client.Client(adapter).do(action)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
 
 
 def test_a_name_taken_outside_of_the_tree_is_said(node: Node) -> None:

@@ -241,6 +241,33 @@ def test_closing_many_gpus_begins_with_one_write_to_the_root() -> None:
     assert [type(action) for action in rest[:3]] == [plan.PutInventories] * 3
 
 
+def test_a_standard_trait_is_never_made() -> None:
+    tree = model.Tree(
+        root=model.Provider(_ROOT_UUID, "n", 5),
+        trait_names=frozenset({names.READY, names.NODE_READY}),
+    )
+    desired = model.Desired(
+        root_ready=False,
+        gpus=(model.DesiredProvider(_NAMES[0], {}, frozenset({"HW_X"})),),
+    )
+    assert not any(
+        isinstance(action, plan.CreateTrait)
+        for action in plan.plan(tree, desired)
+    )
+
+
+def test_a_trait_that_is_there_after_all_is_not_taken_away() -> None:
+    traits = frozenset({"HW_X", "HW_Y"})
+    tree = model.Tree(
+        root=model.Provider(_ROOT_UUID, "n", 5),
+        trait_names=frozenset({"HW_X"}),
+        missing_traits=traits,
+    )
+    want = model.DesiredProvider(_NAMES[0], {}, traits)
+    desired = model.Desired(root_ready=False, gpus=(want,))
+    assert plan.attainable(tree, desired).gpus[0].traits == {"HW_X"}
+
+
 def test_a_request_carries_the_generation_that_was_decided_on() -> None:
     provider = model.Provider("u", "n", 41)
     action = plan.PutInventories(

@@ -32,6 +32,7 @@ from mig_placement.service import hold
 from mig_placement.service import lock
 from mig_placement.service import marks
 from mig_placement.service import nvml
+from mig_placement.service import readiness
 from mig_placement.service import status
 from mig_placement.service import systemd
 from mig_placement.service import wake
@@ -104,17 +105,18 @@ class Agent:
             waker.wake,
         )
         self._retry = _Retry(settings.interval)
-        self._started = time.monotonic()
-        self._ready = False
+        self._readiness = readiness.Readiness(settings.boot_fence_timeout)
         self._said = ""
         self._status: object = _last_status(settings)
 
     def run(self) -> bool:
         """Until a signal; whether it asks for a new start (SIGHUP)."""
+        self._readiness.start()
         self._watcher.start()
         try:
             return self._loop()
         finally:
+            self._readiness.stop()
             self._watcher.stop()
             self.let_go()
 
@@ -129,7 +131,7 @@ class Agent:
     def _loop(self) -> bool:
         while True:
             self.tick()
-            received = self._sleep(self._delay())
+            received = self._sleep(self._retry.delay())
             if received & _STOP:
                 self._say_goodbye()
                 return False
@@ -164,7 +166,8 @@ class Agent:
             # Closing is urgent, and does not wait for what comes of it.
             expected = self._keeper.expected(seen)
             shown, trouble = self._tell(restore.restoring(seen, expected))
-            touched = self._keeper.keep(seen)
+            with self._readiness.paused():
+                touched = self._keeper.keep(seen)
             if touched:
                 seen = self._cycle.look(self._watcher.take())
             if touched or expected:
@@ -172,7 +175,7 @@ class Agent:
         except exception.MigPlacementError as error:
             self._retry.failed()
             return self._report(seen, str(error))
-        self._be_ready()
+        self._readiness.send()
         return self._report(shown, trouble)
 
     def _tell(self, seen: desired.Picture) -> tuple[desired.Picture, str]:
@@ -217,25 +220,6 @@ class Agent:
             files.write_json(status.path(self._settings.run_dir), self._status)
         except exception.ConfigError as error:
             LOG.error("%s", error)
-
-    def _be_ready(self) -> None:
-        if not self._ready:
-            self._ready = True
-            systemd.notify("READY=1")
-
-    def _delay(self) -> float:
-        if self._ready:
-            return self._retry.delay()
-        fence = self._started + self._settings.boot_fence_timeout
-        left = fence - time.monotonic()
-        if left <= 0:
-            LOG.warning(
-                "Placement did not answer within boot_fence_timeout; letting"
-                " nova-compute start"
-            )
-            self._be_ready()
-            return self._retry.delay()
-        return min(left, self._retry.delay())
 
     def _sleep(self, seconds: float) -> frozenset[int]:
         """Sleep, telling systemd's watchdog that the loop is alive."""

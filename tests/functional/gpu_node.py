@@ -237,6 +237,16 @@ def wait_for_notification(receiver: socket.socket, wanted: str) -> None:
     raise AssertionError(f"{wanted} was not sent")
 
 
+def notifications(receiver: socket.socket) -> list[str]:
+    """What was sent and not read yet."""
+    lines: list[str] = []
+    receiver.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            lines += receiver.recv(65536).decode().splitlines()
+    return lines
+
+
 def free_port_url() -> str:
     """Where nobody listens."""
     port = server_process.ReservedPort()

@@ -17,6 +17,8 @@ import signal
 
 from mig_placement import exception
 from mig_placement.placement import names
+from tests.functional import faults
+from tests.functional import faulty_server
 from tests.functional import gpu_node
 from tests.functional import placement_app
 
@@ -385,6 +387,30 @@ def test_a_dead_placement_delays_readiness_by_the_fence_at_most(
     assert "boot_fence_timeout" in node.log_text()
     placement_tcp.process.start()
     node.opens()
+
+
+def test_a_placement_that_hangs_delays_readiness_by_the_fence_at_most(
+    node: Node, placement_tcp: placement_app.TcpPlacement
+) -> None:
+    with faulty_server.FaultProxy(placement_tcp.url) as proxy:
+        hanging = proxy.add(faults.Stall())
+        node.sections["placement"]["endpoint_override"] = proxy.url
+        node.sections["placement"]["timeout"] = "15"
+        node.sections["gate"]["boot_fence_timeout"] = "1"
+        node.write_config()
+        with gpu_node.notify_socket(node) as receiver:
+            agent = node.start_agent()
+            gpu_node.within(lambda: proxy.log.exchanges)
+            receiver.settimeout(10)
+            gpu_node.wait_for_notification(receiver, "READY=1")
+            assert not (node.run_dir / "status.json").exists(), "it hangs"
+            proxy.remove(hanging)
+            proxy.refuse()
+            proxy.accept()
+            node.opens()
+            agent.terminate()
+            agent.wait(gpu_node.PATIENCE)
+            assert "READY=1" not in gpu_node.notifications(receiver)
 
 
 def test_an_error_is_logged_once_per_change_of_state(

@@ -61,6 +61,20 @@ def test_a_rebooted_node_gets_its_layout_back(node: Node) -> None:
     assert len(node.status()["gpus"][0]["instances"]) == 7
 
 
+def test_the_boot_fence_does_not_count_the_time_of_a_restore(
+    node: Node,
+) -> None:
+    node.sections["gate"]["boot_fence_timeout"] = "3"
+    node.write_config()
+    node.gpus.reboot()
+    node.gpus.set_delay(300)
+    with gpu_node.notify_socket(node) as receiver:
+        node.start_agent()
+        gpu_node.wait_for_notification(receiver, "READY=1")
+        assert node.candidates() == 1
+    assert "boot_fence_timeout" not in node.log_text()
+
+
 def test_an_instance_destroyed_behind_the_agent_is_made_again(
     node: Node,
 ) -> None:

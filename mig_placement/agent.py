@@ -165,24 +165,22 @@ class Agent:
         try:
             # Closing is urgent, and does not wait for what comes of it.
             expected = self._keeper.expected(seen)
-            shown, trouble = self._tell(restore.restoring(seen, expected))
+            report = self._tell(restore.restoring(seen, expected))
             with self._readiness.paused():
                 touched = self._keeper.keep(seen)
             if touched:
                 seen = self._cycle.look(self._watcher.take())
             if touched or expected:
-                shown, trouble = self._tell(seen)
+                report = self._tell(seen)
         except exception.MigPlacementError as error:
             self._retry.failed()
             return self._report(seen, str(error))
         self._readiness.send()
-        return self._report(shown, trouble)
+        return dataclasses.replace(report, restore=self._keeper.lines)
 
-    def _tell(self, seen: desired.Picture) -> tuple[desired.Picture, str]:
-        """Tell Placement.
+    def _tell(self, seen: desired.Picture) -> status.Report:
+        """Tell Placement; with what the allocations say against it.
 
-        :returns: the picture with what the allocations say against it, and
-            what Placement lacks, if it does not know the node yet.
         :raises PlacementError: it was not told.
         """
         try:
@@ -190,9 +188,11 @@ class Agent:
         except exception.RootNotFound as error:
             # Nothing is offered on a node that Placement does not know.
             self._retry.failed(_ROOT_RETRY)
-            return seen, str(error)
+            report = self._report(seen, str(error))
+            return dataclasses.replace(report, root_missing=True)
         self._retry.succeeded()
-        return desired.weighed(outcome.tree, seen, self._cycle.rules), ""
+        weighed = desired.weighed(outcome.tree, seen, self._cycle.rules)
+        return self._report(weighed)
 
     def _report(
         self, seen: desired.Picture, trouble: str = ""

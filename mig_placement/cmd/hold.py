@@ -50,12 +50,19 @@ class _Told(base.Mixin, command.Command):
         timeout: float,
         seen: collections.abc.Callable[[Any], bool],
     ) -> str:
-        """The gate's state after the agent, or we, told Placement.
+        """How it stands after the agent, or we, told Placement.
 
+        :param seen: whether a status shows that the agent took it up.
         :raises PlacementError: Placement was not told.
         """
         if lock.agent_runs(settings.run_dir):
             return _wait(settings, timeout, seen)
+        try:
+            return self._tell(settings)
+        except exception.RootNotFound:
+            return _nothing_offered(settings)
+
+    def _tell(self, settings: conf.Settings) -> str:
         # Imported here: with an agent the SDK is not needed.
         from mig_placement.cmd import sync
         from mig_placement.placement import connection
@@ -68,7 +75,7 @@ class _Told(base.Mixin, command.Command):
                 connection.connect(options), settings.root_name
             ),
         )
-        return "open" if outcome.desired.root_ready else "closed"
+        return _gate("open" if outcome.desired.root_ready else "closed")
 
 
 class Place(_Told):
@@ -87,7 +94,7 @@ class Place(_Told):
         settings = self.settings()
         held = hold.place(settings.state_dir, " ".join(parsed_args.reason))
         state = self.tell(settings, parsed_args.timeout, _is_held)
-        self.app.stdout.write(f"held: {held}; the gate is {state}\n")
+        self.app.stdout.write(f"held: {held}; {state}\n")
 
 
 class Release(_Told):
@@ -109,12 +116,19 @@ class Release(_Told):
         what = "released" if was_held else "no hold was placed"
         if forgotten:
             what = f"{what}, {forgotten} health marks forgotten"
-        self.app.stdout.write(f"{what}; the gate is {state}\n")
+        self.app.stdout.write(f"{what}; {state}\n")
+
+
+def _gate(state: str) -> str:
+    return f"the gate is {state}"
+
+
+def _nothing_offered(settings: conf.Settings) -> str:
+    return f"Placement does not know {settings.root_name}: nothing is offered"
 
 
 def _is_held(value: Any) -> bool:
-    reasons = {each["reason"] for each in value["gate"]["reasons"]}
-    return "HOLD" in reasons and value["gate"]["state"] == "closed"
+    return any(r["reason"] == "HOLD" for r in value["gate"]["reasons"])
 
 
 def _is_later(value: Any, moment: float) -> bool:
@@ -131,8 +145,11 @@ def _wait(
         with contextlib.suppress(exception.ConfigError):
             # The agent may not have written one yet.
             value = status.read(settings.run_dir)
-            if seen(value) and value["placement"]["in_step"]:
-                return str(value["gate"]["state"])
+            placement = value["placement"]
+            if seen(value) and placement["in_step"]:
+                return _gate(value["gate"]["state"])
+            if seen(value) and placement.get("root_missing"):
+                return _nothing_offered(settings)
         time.sleep(_POLL)
     raise exception.PlacementUnreachable(
         f"the agent did not confirm it within {timeout:g} s",

@@ -13,6 +13,7 @@
 
 import argparse
 import collections.abc
+import sys
 from typing import Any
 
 from cliff import columns
@@ -54,7 +55,8 @@ class _Gpus(columns.FormattableColumn[Any]):
 class Status(base.Mixin, show.ShowOne):
     """Show what the agent last saw and did.
 
-    Exit status 0: the gate is open; 3: it is closed or not known.
+    Exit status 0: the gate is open; 3: it is closed or not known, or no
+    agent runs to keep it true.
     """
 
     def take_action(
@@ -64,7 +66,13 @@ class Status(base.Mixin, show.ShowOne):
         value = status.read(settings.run_dir)
         runs = lock.agent_runs(settings.run_dir)
         fields = _fields(value, runs)
-        if value["gate"]["state"] != "open":
+        if not runs:
+            print(
+                "mig-placement: no agent runs on this node, this is what the"
+                " last one saw; start mig-placement-agent",
+                file=sys.stderr,
+            )
+        if not runs or value["gate"]["state"] != "open":
             self.exit_status = exception.EXIT_MISMATCH
         return tuple(fields), tuple(fields.values())
 

@@ -36,6 +36,7 @@ class Report:
     :ivar trouble: why not, where it does not.
     :ivar restore: what was done to bring the layout back, and what that
         waits for.
+    :ivar root_missing: Placement knows no such node, and so offers nothing.
     """
 
     picture: desired.Picture
@@ -43,6 +44,7 @@ class Report:
     told: bool
     trouble: str = ""
     restore: tuple[str, ...] = ()
+    root_missing: bool = False
 
     @property
     def gate(self) -> str:
@@ -121,6 +123,7 @@ def describe(
         "placement": {
             "in_step": report.told,
             "trouble": report.trouble,
+            "root_missing": report.root_missing,
             "last_success": moment
             if report.told
             else placement_before.get("last_success"),

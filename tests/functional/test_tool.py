@@ -258,6 +258,39 @@ def test_an_unknown_model_is_2(node: Node) -> None:
     assert "A100-40GB" in line
 
 
+def test_status_of_an_open_gate_without_an_agent_is_3(node: Node) -> None:
+    agent = node.start_agent()
+    node.opens()
+    gpu_node.within(lambda: node.status()["gate"]["state"] == "open")
+    agent.terminate()
+    agent.wait(gpu_node.PATIENCE)
+    done = node.tool("status")
+    assert done.returncode == exception.EXIT_MISMATCH
+    assert "stopped" in done.stdout
+    (line,) = done.stderr.splitlines()
+    assert "no agent runs on this node" in line
+
+
+@pytest.mark.parametrize("runs", [True, False], ids=["agent", "alone"])
+def test_a_hold_on_a_node_that_placement_does_not_know_ends_at_once(
+    runs: bool,
+    tmp_path: pathlib.Path,
+    placement_tcp: placement_app.TcpPlacement,
+) -> None:
+    node = Node(tmp_path, placement_tcp.options(), placement_tcp.cloud)
+    node.create_gpus()
+    try:
+        if runs:
+            node.start_agent()
+            gpu_node.within(lambda: node.status()["placement"]["root_missing"])
+        for arguments in (["hold", "new fans"], ["release"]):
+            done = node.tool(*arguments)
+            assert done.returncode == exception.EXIT_OK, done.stderr
+            assert f"does not know {gpu_node.ROOT_NAME}" in done.stdout
+    finally:
+        node.stop_agents()
+
+
 def test_a_status_that_nobody_wrote_is_2(node: Node) -> None:
     line = _refused(node, exception.EXIT_USAGE, "status")
     assert "start mig-placement-agent" in line

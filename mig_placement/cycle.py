@@ -15,6 +15,8 @@ import collections.abc
 import functools
 import logging
 
+from oslo_config import cfg
+
 from mig_placement import conf
 from mig_placement import exception
 from mig_placement import picture
@@ -27,6 +29,7 @@ from mig_placement.hardware import model
 from mig_placement.placement import desired
 from mig_placement.placement import model as model_of_placement
 from mig_placement.placement import names
+from mig_placement.placement import nova_devices
 from mig_placement.placement import sync
 from mig_placement.service import files
 from mig_placement.service import hold
@@ -53,6 +56,25 @@ def way(settings: conf.Settings) -> functions.Way:
     """How VMs of the node get their slices."""
     return functions.Way(
         functions.Attach(settings.attach), settings.vgpu_types
+    )
+
+
+def synchronizer(
+    options: cfg.ConfigOpts,
+    root_name: str,
+    attach: functions.Attach,
+) -> sync.Synchronizer:
+    """What brings Placement in step; sends nothing yet.
+
+    :raises ConfigError: the credentials are not complete.
+    """
+    # Imported here: keystoneauth takes long, and not all tell Placement.
+    from mig_placement.placement import connection
+
+    return sync.Synchronizer(
+        connection.connect(options),
+        root_name,
+        nova_devices.is_device(attach, root_name),
     )
 
 

@@ -20,12 +20,14 @@ import shlex
 import signal
 import subprocess
 import tempfile
+import time
 from typing import IO
 from typing import Protocol
 
 from mig_placement import conf
 from mig_placement import exception
 from mig_placement.geometry import apply
+from mig_placement.geometry import functions
 from mig_placement.geometry import layout
 from mig_placement.geometry import plan
 from mig_placement.geometry import target
@@ -44,7 +46,11 @@ LOG = logging.getLogger(__name__)
 
 # NVML takes about a second to destroy an instance.
 _SLOWEST_RESTORE = 600.0
-_ROUNDS = 2
+# A reset for MIG mode, SR-IOV, and then the instances.
+_ROUNDS = 3
+# Functions and their types come some seconds after SR-IOV (vgpu-mgr).
+_FUNCTIONS_WAIT = 60.0
+_FUNCTIONS_POLL = 0.2
 _MAX_OUTPUT = 64 << 10
 _SLACK = 60.0
 
@@ -141,6 +147,9 @@ class Restorer:
         self._teller = teller
         self._classes = classes
         self._progress = progress
+        self._way = functions.Way(
+            functions.Attach(settings.attach), settings.vgpu_types
+        )
 
     def plans(
         self,
@@ -153,7 +162,9 @@ class Restorer:
 
         :raises HardwareError: NVML does not answer.
         """
-        return plan.plan(node, wanted, self._in_use(node, tree), allowed)
+        return plan.plan(
+            node, wanted, self._in_use(node, tree), allowed, self._way
+        )
 
     def _in_use(
         self, node: model.Node, tree: placement.Tree | None
@@ -192,7 +203,7 @@ class Restorer:
             tree = self._closed(seen, indices)
             result = self._round(wanted, indices, tree, allowed)
             for _ in range(_ROUNDS - 1):
-                if not self._reset(result.outcomes):
+                if not self._prepared(result.outcomes):
                     break
                 again = self._round(wanted, indices, tree, allowed)
                 result = _joined(result, again)
@@ -247,8 +258,58 @@ class Restorer:
             for each in self.plans(node, wanted, tree, allowed)
             if each.gpu.index in indices
         )
-        doing = hands.NvmlHands(self._allocated(node, tree), allowed)
+        doing = hands.NvmlHands(
+            self._allocated(node, tree),
+            allowed,
+            nvml.functions(self._settings),
+        )
         return Result(todo, apply.apply(todo, doing, self._progress))
+
+    def _prepared(
+        self, outcomes: collections.abc.Collection[apply.Outcome]
+    ) -> bool:
+        """What no NVML call does: resets, SR-IOV. Whether any was done."""
+        return any([self._reset(outcomes), self._enable_sriov(outcomes)])
+
+    def _enable_sriov(
+        self, outcomes: collections.abc.Iterable[apply.Outcome]
+    ) -> bool:
+        waiting = [each.index for each in outcomes if each.needs_sriov]
+        return any(list(map(self._enable_sriov_of, waiting)))
+
+    def _enable_sriov_of(self, index: int) -> bool:
+        """Refused as "Cannot obtain unbindLock" while NVML is open."""
+        gpu = self._nvml.observe().gpus[index]
+        if gpu.instances or usage.processes_on(index):
+            LOG.warning("%s is in use; SR-IOV stays off", gpu)
+            return False
+        command = self._settings.sriov_command.format(
+            pci_address=gpu.pci_address, index=index
+        )
+        self._nvml.let_go()
+        done = run_command(command, self._settings.apply_timeout)
+        self._bind_again(gpu)
+        return done and self._has_functions(gpu)
+
+    def _bind_again(self, gpu: model.Gpu) -> None:
+        """sriov-manage leaves the GPU without its driver if it dies."""
+        there = nvml.functions(self._settings)
+        if there is not None and not there.is_bound(gpu.pci_address):
+            LOG.error("%s has no driver after sriov_command; binding it", gpu)
+            there.bind(gpu.pci_address)
+
+    def _has_functions(self, gpu: model.Gpu) -> bool:
+        """Wait until they are usable: some appear only after a while."""
+        there = nvml.functions(self._settings)
+        until = time.monotonic() + _FUNCTIONS_WAIT
+        while there is not None:
+            if functions.are_usable(there.sriov(gpu.pci_address), self._way):
+                return True
+            if time.monotonic() > until:
+                LOG.error("%s shows no usable virtual function", gpu)
+                break
+            time.sleep(_FUNCTIONS_POLL)
+        return False
 
     def _reset(
         self, outcomes: collections.abc.Iterable[apply.Outcome]

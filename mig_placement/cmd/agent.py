@@ -23,10 +23,9 @@ from mig_placement import cycle
 from mig_placement import exception
 from mig_placement import picture
 from mig_placement import version
+from mig_placement.geometry import functions
 from mig_placement.geometry import verdict as verdicts
-from mig_placement.placement import connection
 from mig_placement.placement import desired
-from mig_placement.placement import sync
 from mig_placement.service import lock
 from mig_placement.service import wake
 
@@ -54,8 +53,8 @@ def _set_up_log(options: cfg.ConfigOpts) -> None:
 def _built(options: cfg.ConfigOpts, waker: wake.Waker) -> agent.Agent:
     """:raises ConfigError: something configured cannot be used."""
     settings = conf.settings(options)
-    client = connection.connect(options)
-    synchronizer = sync.Synchronizer(client, settings.root_name)
+    way = cycle.way(settings)
+    synchronizer = cycle.synchronizer(options, settings.root_name, way.attach)
     return agent.Agent(settings, synchronizer, waker)
 
 
@@ -67,14 +66,22 @@ def _close(options: cfg.ConfigOpts, error: exception.ConfigError) -> None:
     """
     seen = picture.closed(verdicts.Reason.CONFIG_INVALID, str(error))
     try:
-        client = connection.connect(options)
-        synchronizer = sync.Synchronizer(client, conf.root_name(options))
-        synchronizer.sync(
-            lambda tree: desired.desired(tree, seen, desired.Rules())
+        way = functions.Way(_attach(options))
+        synchronizer = cycle.synchronizer(
+            options, conf.root_name(options), way.attach
         )
+        rules = desired.Rules(way=way)
+        synchronizer.sync(lambda tree: desired.desired(tree, seen, rules))
     except Exception as trouble:
         # Whatever it is: the configuration's error is what is to be told.
         LOG.error("the gate could not be closed: %s", trouble)
+
+
+def _attach(options: cfg.ConfigOpts) -> functions.Attach:
+    try:
+        return functions.Attach(options.nova.attach)
+    except (cfg.Error, ValueError):
+        return functions.Attach.NONE
 
 
 def _serve(arguments: list[str]) -> None:

@@ -65,16 +65,9 @@ class _Told(base.Mixin, command.Command):
     def _tell(self, settings: conf.Settings) -> str:
         # Imported here: with an agent the SDK is not needed.
         from mig_placement.cmd import sync
-        from mig_placement.placement import connection
-        from mig_placement.placement import sync as synchronizer
 
         options = conf.parse(self.app.config_arguments())
-        outcome = sync.once(
-            settings,
-            synchronizer.Synchronizer(
-                connection.connect(options), settings.root_name
-            ),
-        )
+        outcome = sync.once(settings, options)
         return _gate("open" if outcome.desired.root_ready else "closed")
 
 

@@ -31,7 +31,6 @@ from mig_placement.geometry import verdict as verdicts
 from mig_placement.hardware import model
 from mig_placement.placement import desired
 from mig_placement.placement import model as placement
-from mig_placement.placement import sync
 from mig_placement.service import nvml
 
 _IN_USE = re.compile(r"(?P<gpu>\d+):(?P<profile>[^@]+)@(?P<start>\d+)")
@@ -119,11 +118,9 @@ def scene(
 def _cycle(
     options: cfg.ConfigOpts, settings: conf.Settings, library: nvml.Nvml
 ) -> cycles.Cycle:
-    # Imported here: without Placement the SDK is not needed.
-    from mig_placement.placement import connection
-
-    client = connection.connect(options)
-    synchronizer = sync.Synchronizer(client, settings.root_name)
+    synchronizer = cycles.synchronizer(
+        options, settings.root_name, cycles.way(settings).attach
+    )
     return cycles.Cycle(settings, library, synchronizer)
 
 

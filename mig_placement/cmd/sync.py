@@ -15,12 +15,12 @@ import argparse
 import logging
 
 from cliff import lister
+from oslo_config import cfg
 
 from mig_placement import conf
 from mig_placement import cycle
 from mig_placement import exception
 from mig_placement.cmd import base
-from mig_placement.placement import connection
 from mig_placement.placement import sync
 from mig_placement.service import nvml
 
@@ -45,11 +45,7 @@ class Sync(base.Mixin, lister.Lister):
     ) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
         options = conf.parse(self.app.config_arguments())
         settings = conf.settings(options)
-        outcome = once(
-            settings,
-            sync.Synchronizer(connection.connect(options), settings.root_name),
-            dry_run=parsed_args.dry_run,
-        )
+        outcome = once(settings, options, dry_run=parsed_args.dry_run)
         if not outcome.desired.root_ready:
             self.exit_status = exception.EXIT_MISMATCH
         return ("Stage", "Method", "URL", "Change"), [
@@ -65,7 +61,7 @@ class Sync(base.Mixin, lister.Lister):
 
 def once(
     settings: conf.Settings,
-    synchronizer: sync.Synchronizer,
+    options: cfg.ConfigOpts,
     *,
     dry_run: bool = False,
 ) -> sync.Outcome:
@@ -73,6 +69,9 @@ def once(
 
     :raises PlacementError: Placement does not hold what it should.
     """
+    synchronizer = cycle.synchronizer(
+        options, settings.root_name, cycle.way(settings).attach
+    )
     library = nvml.Nvml(settings)
     try:
         one = cycle.Cycle(settings, library, synchronizer)

@@ -271,6 +271,15 @@ def unfit(
     return ""
 
 
+def are_usable(sriov: model.Sriov | None, way: Way) -> bool:
+    """Whether functions exist and show what their way needs."""
+    if sriov is None or not sriov.functions:
+        return False
+    if way.attach is Attach.VFIO:
+        return all(each.is_variant for each in sriov.functions)
+    return all(each.mdev_types for each in sriov.functions)
+
+
 def _by_address(gpu: model.Gpu) -> dict[str, model.VirtualFunction]:
     functions = gpu.sriov.functions if gpu.sriov else ()
     return {each.pci_address: each for each in functions}

@@ -54,13 +54,13 @@ class Picture:
     :ivar node: None where it could not be observed; the verdict then has
         a finding for the node.
     :ivar label: the layout's label, where a layout is known.
-    :ivar unmapped: what ``weighed`` found, by the GPU's index.
+    :ivar against: what ``weighed`` found, by the GPU's index.
     """
 
     verdict: verdicts.Verdict
     node: hardware.Node | None = None
     label: str | None = None
-    unmapped: collections.abc.Mapping[int, verdicts.Finding] = (
+    against: collections.abc.Mapping[int, tuple[verdicts.Finding, ...]] = (
         dataclasses.field(default_factory=dict)
     )
 
@@ -122,34 +122,39 @@ def _own_findings(
     judged = picture.gpu_verdict(gpu)
     if judged is None:
         return () if picture.verdict.findings else (_NOT_JUDGED,)
-    unmapped = picture.unmapped.get(gpu.index)
-    own = (*judged.findings, *((unmapped,) if unmapped else ()))
+    own = (*judged.findings, *picture.against.get(gpu.index, ()))
     if not judged.declared and not own:
         return (_UNDECLARED,)
     return own
 
 
 def weighed(tree: model.Tree, picture: Picture, rules: Rules) -> Picture:
-    """The picture with what the allocations say against it; pure.
+    """The picture with what Placement itself says against it; pure.
 
     A class in use that no profile of its GPU has any more, because
     [mapping] resource_classes was changed: those VMs hold instances that
-    their new class would offer a second time.
+    their new class would offer a second time. And functions that Nova has
+    and the layout has not.
     """
     gpus = _gpus_by_provider(tree.root.name, picture.node)
-    found = {
-        gpus[provider.name].index: finding
-        for provider in tree.gpus
-        if provider.name in gpus
-        for finding in _unmapped(gpus[provider.name], provider, rules)
+    against = {
+        gpu.index: (
+            *_unmapped(gpu, tree.gpu(name), rules),
+            *nova_devices.in_excess(
+                tree, nova_devices.Card(gpu, picture.units(gpu)), rules.way
+            ),
+        )
+        for name, gpu in gpus.items()
     }
-    return dataclasses.replace(picture, unmapped=found)
+    return dataclasses.replace(
+        picture, against={k: v for k, v in against.items() if v}
+    )
 
 
 def _unmapped(
-    gpu: hardware.Gpu, provider: model.Provider, rules: Rules
+    gpu: hardware.Gpu, provider: model.Provider | None, rules: Rules
 ) -> tuple[verdicts.Finding, ...]:
-    if gpu.fault or not gpu.profiles:
+    if provider is None or gpu.fault or not gpu.profiles:
         return ()
     known = {names.class_name(p, rules.classes) for p in _profiles(gpu)}
     held = [

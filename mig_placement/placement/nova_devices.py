@@ -313,23 +313,26 @@ def _left_over(
 
 def in_excess(
     tree: model.Tree, card: Card, way: functions.Way
-) -> verdicts.Finding | None:
+) -> tuple[verdicts.Finding, ...]:
     """vfio: Nova has more functions of a GPU than there are instances.
 
     It may then pick one without a vGPU, and the VM fails.
     """
     if way.attach is not functions.Attach.VFIO:
-        return None
+        return ()
     own = names.pci_provider_name(tree.root.name, card.gpu.pci_address)
-    for each in tree.nova:
-        for profile, count in card.units.items() if each.name == own else ():
-            name = names.vgpu_class(profile)
-            inventory = each.inventories.get(name)
-            if inventory is not None and inventory.total > count:
-                return verdicts.Finding(
-                    verdicts.Reason.CONFIG_INVALID,
-                    f"Nova has {inventory.total} functions of {name}, and"
-                    f" there are {count} instances; see 'mig-placement"
-                    " nova-config --check'",
-                )
-    return None
+    has = {
+        name: inventory.total
+        for each in tree.nova
+        if each.name == own
+        for name, inventory in each.inventories.items()
+    }
+    return tuple(
+        verdicts.Finding(
+            verdicts.Reason.CONFIG_INVALID,
+            f"Nova has {has[name]} functions of {name}, and there are"
+            f" {count} instances; see 'mig-placement nova-config --check'",
+        )
+        for profile, count in card.units.items()
+        if has.get(name := names.vgpu_class(profile), 0) > count
+    )

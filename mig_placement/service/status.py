@@ -78,8 +78,7 @@ class Report:
     def _of_gpu(
         self, gpu: verdicts.GpuVerdict
     ) -> tuple[verdicts.Finding, ...]:
-        unmapped = self.picture.unmapped.get(gpu.index)
-        return (*gpu.findings, *((unmapped,) if unmapped else ()))
+        return (*gpu.findings, *self.picture.against.get(gpu.index, ()))
 
     def line(self) -> str:
         """One line for logs and systemd."""

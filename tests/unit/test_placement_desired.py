@@ -211,7 +211,7 @@ def test_a_class_that_was_renamed_under_vms_is_not_offered_twice() -> None:
     gpu, weighed = _holding(_CLASS, _a100(), _SMALL)
     assert [each.capacity for each in gpu.inventories.values()] == [0, 0]
     assert "CUSTOM_MIG_BLOCKED_CONFIG_INVALID" in gpu.traits
-    detail = weighed.unmapped[0].detail
+    detail = weighed.against[0][0].detail
     assert f"2 of {_CLASS}" in detail
     assert "put the class back" in detail
 
@@ -228,13 +228,13 @@ def test_a_known_profiles_class_in_use_closes_nothing(name: str) -> None:
     gpu, weighed = _holding(name, _a100(), _SMALL)
     assert gpu.inventories["CUSTOM_SMALL"].capacity == 7
     assert gpu.waiting == {name}
-    assert not weighed.unmapped
+    assert not weighed.against
 
 
 def test_of_a_gpu_without_known_profiles_no_class_is_judged() -> None:
     gpu, weighed = _holding(_CLASS, _a100(profiles=()), _SMALL)
     assert gpu.inventories["CUSTOM_SMALL"].capacity == 7
-    assert not weighed.unmapped
+    assert not weighed.against
 
 
 def test_a_renamed_class_closes_its_own_gpu_alone() -> None:

@@ -107,6 +107,7 @@ class Agent:
         self._retry = _Retry(settings.interval)
         self._readiness = readiness.Readiness(settings.boot_fence_timeout)
         self._said = ""
+        self._left_over: set[str] = set()
         self._status: object = _last_status(settings)
 
     def run(self) -> bool:
@@ -206,6 +207,10 @@ class Agent:
         )
 
     def _announce(self, report: status.Report) -> None:
+        left_over = report.picture.left_over
+        for line in set(left_over) - self._left_over:
+            LOG.warning("%s", line)
+        self._left_over = set(left_over)
         line = report.line()
         if line == self._said:
             return

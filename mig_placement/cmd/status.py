@@ -95,6 +95,7 @@ def _fields(
             "placement_trouble": placement["trouble"],
             "placement_last_success": placement["last_success"],
             "restore": _Lines(value["restore"]),
+            "nova": _Lines(value["nova"]),
             "gpus": _Gpus(value["gpus"]),
         }
     except (LookupError, TypeError) as error:

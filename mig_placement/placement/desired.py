@@ -55,6 +55,7 @@ class Picture:
         a finding for the node.
     :ivar label: the layout's label, where a layout is known.
     :ivar against: what ``weighed`` found, by the GPU's index.
+    :ivar left_over: what Nova has of instances that are gone, in lines.
     """
 
     verdict: verdicts.Verdict
@@ -63,6 +64,7 @@ class Picture:
     against: collections.abc.Mapping[int, tuple[verdicts.Finding, ...]] = (
         dataclasses.field(default_factory=dict)
     )
+    left_over: tuple[str, ...] = ()
 
     def gpu_verdict(self, gpu: hardware.Gpu) -> verdicts.GpuVerdict | None:
         return next(
@@ -146,8 +148,13 @@ def weighed(tree: model.Tree, picture: Picture, rules: Rules) -> Picture:
         )
         for name, gpu in gpus.items()
     }
+    node = picture.node
     return dataclasses.replace(
-        picture, against={k: v for k, v in against.items() if v}
+        picture,
+        against={k: v for k, v in against.items() if v},
+        left_over=nova_devices.stale(tree, node, rules.classes)
+        if node
+        else (),
     )
 
 

@@ -128,6 +128,7 @@ def describe(
             else placement_before.get("last_success"),
         },
         "restore": list(report.restore),
+        "nova": list(report.picture.left_over),
         "gpus": _gpus(report),
     }
 

@@ -191,11 +191,11 @@ class GpuNode:
 
     def blocked_by(self, index: int = 0) -> set[str]:
         """The reasons that Placement shows for a GPU."""
-        if len(self.cloud.providers()) < 2 + index:
-            return set()
+        name = names.provider_name(ROOT_NAME, f"0000:{0x41 + index:x}:00.0")
+        provider = self.cloud.providers().get(name)
         return {
             trait.removeprefix(names.BLOCKED)
-            for trait in self.provider(index).traits
+            for trait in (provider.traits if provider else ())
             if trait.startswith(names.BLOCKED)
         }
 

@@ -1,0 +1,205 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Which function carries what: wanted, found amiss, and brought about."""
+
+import dataclasses
+
+import pytest
+
+from mig_placement import exception
+from mig_placement.geometry import functions
+from mig_placement.geometry import layout
+from mig_placement.geometry import plan
+from mig_placement.geometry import target
+from mig_placement.geometry import verdict
+from mig_placement.hardware import model
+from tests.unit import pictures
+from tests.unit.data import models
+
+_MDEV = functions.Way(functions.Attach.MDEV)
+_VFIO = functions.Way(functions.Attach.VFIO)
+_SMALL = model.VgpuType(463, "A100X-1-5C", "1g.5gb", 1, 5120)
+_LARGE = model.VgpuType(465, "A100X-3-20C", "3g.20gb", 1, 20480)
+
+
+def _function(number: int, **changes: object) -> model.VirtualFunction:
+    address = model.function_address(pictures.address(0), 4 + number)
+    values: dict[str, object] = {
+        "mdev_types": frozenset(),
+        "is_variant": True,
+        **changes,
+    }
+    return model.VirtualFunction(address, **values)  # type: ignore[arg-type]
+
+
+def _gpu(instances: int = 2, *there: model.VirtualFunction) -> model.Gpu:
+    return pictures.gpu(
+        instances=instances,
+        profiles=models.profiles(models.A100),
+        vgpu_types=(_SMALL, _LARGE),
+        sriov=model.Sriov(16, 4, 1, there),
+    )
+
+
+def _layout(*profiles: str) -> layout.GpuLayout:
+    return layout.GpuLayout(
+        True,
+        tuple(
+            layout.DeclaredInstance(name, None, (name,)) for name in profiles
+        ),
+        1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("distance", "address"),
+    [(4, "0000:41:00.4"), (7, "0000:41:00.7"), (8, "0000:41:01.0")],
+)
+def test_a_function_follows_its_gpu_in_routing_ids(
+    distance: int, address: str
+) -> None:
+    assert model.function_address("0000:41:00.0", distance) == address
+
+
+def test_a_function_may_lie_on_the_next_bus() -> None:
+    assert model.function_address("0001:41:1f.7", 1) == "0001:42:00.0"
+
+
+def test_the_lowest_functions_are_wanted_profile_by_profile() -> None:
+    need = functions.wanted(_gpu(), _layout("3g.20gb", "1g.5gb", "1g.5gb"), {})
+    assert [(each.pci_address, each.profile) for each in need] == [
+        ("0000:41:00.4", "1g.5gb"),
+        ("0000:41:00.5", "1g.5gb"),
+        ("0000:41:00.6", "3g.20gb"),
+    ]
+
+
+def test_a_type_of_its_own_instance_is_preferred() -> None:
+    shared = model.VgpuType(1546, "DC-1-2Q", "1g.5gb", 12, 2048)
+    alone = model.VgpuType(1561, "DC-1-24Q", "1g.5gb", 1, 24576)
+    gpu = dataclasses.replace(_gpu(), vgpu_types=(shared, alone))
+    assert functions.vgpu_type(gpu, "1g.5gb", {}) == alone
+    chosen = functions.vgpu_type(gpu, "1g.5gb", {"1g.5gb": "DC-1-2Q"})
+    assert chosen == shared
+
+
+def test_a_type_of_another_profile_is_refused() -> None:
+    with pytest.raises(exception.LayoutError) as caught:
+        functions.vgpu_type(_gpu(), "1g.5gb", {"1g.5gb": "A100X-3-20C"})
+    assert "needs 3g.20gb" in str(caught.value)
+    assert "[nova] vgpu_types" in str(caught.value)
+
+
+def test_a_profile_without_a_type_is_refused() -> None:
+    with pytest.raises(exception.LayoutError, match="no vGPU type for 2g"):
+        functions.wanted(_gpu(), _layout("2g.10gb"), {})
+
+
+def test_more_instances_than_functions_are_refused() -> None:
+    gpu = dataclasses.replace(_gpu(), sriov=model.Sriov(1, 4, 1))
+    with pytest.raises(exception.LayoutError, match="2 instances need"):
+        functions.wanted(gpu, _layout("1g.5gb", "1g.5gb"), {})
+
+
+def _reasons(
+    gpu: model.Gpu, declared: layout.GpuLayout, way: functions.Way
+) -> list[str]:
+    return [each.reason for each in functions.findings(gpu, declared, way)]
+
+
+def test_without_functions_sriov_is_off() -> None:
+    assert _reasons(_gpu(), _layout("1g.5gb"), _MDEV) == ["SRIOV_DISABLED"]
+
+
+def test_a_gpu_without_instances_needs_no_functions() -> None:
+    assert _reasons(_gpu(0), _layout(), _MDEV) == []
+    off = layout.GpuLayout(False, (), 1)
+    assert _reasons(_gpu(0), off, _VFIO) == []
+
+
+def test_a_divided_instance_is_refused() -> None:
+    declared = layout.GpuLayout(
+        True,
+        (layout.DeclaredInstance("3g.20gb", None, ("1c.3g.20gb",) * 3),),
+        1,
+    )
+    with pytest.raises(exception.LayoutError, match="is divided"):
+        functions.findings(_gpu(0, _function(0)), declared, _MDEV)
+
+
+def test_an_untyped_function_is_amiss_with_vfio() -> None:
+    gpu = _gpu(2, _function(0, current_type=463), _function(1))
+    (finding,) = functions.findings(gpu, _layout(*["1g.5gb"] * 2), _VFIO)
+    assert finding.reason is verdict.Reason.VGPU_TYPE_MISSING
+    assert "1 of 2" in finding.detail
+    assert "0000:41:00.5" in finding.detail
+
+
+def _steps(
+    gpu: model.Gpu,
+    declared: layout.GpuLayout,
+    way: functions.Way,
+    in_use: tuple[int, ...] = (),
+) -> list[str]:
+    """:param in_use: places of instances that must stay."""
+    held = [
+        plan.InUse(0, target.located(gpu.instances[place]), "a VM")
+        for place in in_use
+    ]
+    wanted = layout.NodeLayout("x", "", {0: declared})
+    (one,) = plan.plan(model.Node("", (gpu,)), wanted, held, (), way)
+    return [type(step).__name__ for step in one.steps]
+
+
+def test_sriov_comes_before_the_instances() -> None:
+    gpu = dataclasses.replace(_gpu(0), mig_mode=False, mig_pending=False)
+    assert _steps(gpu, _layout("1g.5gb"), _MDEV) == ["SetMode", "EnableSriov"]
+
+
+def test_instances_in_use_keep_sriov_off() -> None:
+    assert "EnableSriov" in _steps(_gpu(), _layout("1g.5gb"), _MDEV)
+    assert _steps(_gpu(1), _layout("1g.5gb"), _MDEV, in_use=(0,)) == []
+
+
+def test_types_come_after_the_instances() -> None:
+    gpu = _gpu(0, _function(0), _function(1))
+    assert _steps(gpu, _layout("1g.5gb", "1g.5gb"), _VFIO) == [
+        *["CreateGpuInstance", "CreateComputeInstance"] * 2,
+        "SetVgpuType",
+        "SetVgpuType",
+    ]
+
+
+def test_a_vgpu_goes_before_the_instance_that_carries_it() -> None:
+    gpu = _gpu(1, _function(0, current_type=463, gi_id=0), _function(1))
+    assert _steps(gpu, _layout("3g.20gb"), _VFIO) == [
+        "ClearVgpuType",
+        "DestroyGpuInstance",
+        "CreateGpuInstance",
+        "CreateComputeInstance",
+        "SetVgpuType",
+    ]
+
+
+def test_the_function_of_a_vm_is_left_alone() -> None:
+    gpu = _gpu(1, _function(0, current_type=463, gi_id=0), _function(1))
+    assert "ClearVgpuType" not in _steps(
+        gpu, _layout("3g.20gb"), _VFIO, in_use=(0,)
+    )
+
+
+def test_a_function_that_is_as_wanted_needs_no_step() -> None:
+    gpu = _gpu(1, _function(0, current_type=463, gi_id=0))
+    wanted = layout.GpuLayout(
+        True, (layout.DeclaredInstance("1g.5gb", None, None),), 1
+    )
+    assert _steps(gpu, wanted, _VFIO) == []

@@ -9,8 +9,6 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-# ruff: noqa: PT009
-# mypy: disable-error-code="import-not-found,misc,no-any-return"
 """A real Nova over its fake libvirt, and hosts with GPUs and our agent.
 
 Nova's API, conductor, scheduler and computes run in this process, from

@@ -9,8 +9,6 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-# ruff: noqa: PT009
-# mypy: disable-error-code="misc"
 """Whatever happens, Nova places VMs on fit and free slices, and on all."""
 
 import os

@@ -9,8 +9,6 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-# ruff: noqa: PT009
-# mypy: disable-error-code="misc"
 """A reboot of the node, under a real Nova."""
 
 from tests.nova import base

@@ -9,8 +9,6 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-# ruff: noqa: PT009
-# mypy: disable-error-code="misc"
 """Nova's provider tree, with ours in it."""
 
 from tests.nova import base

@@ -165,8 +165,8 @@ class Agent:
         seen = self._cycle.look(self._watcher.take())
         try:
             # Closing is urgent, and does not wait for what comes of it.
-            expected = self._keeper.expected(seen)
-            report = self._tell(restore.restoring(seen, expected))
+            expected = self._keeper.expects(seen)
+            report = self._tell(restore.restoring(seen) if expected else seen)
             with self._readiness.paused():
                 touched = self._keeper.keep(seen)
             if touched:

@@ -64,8 +64,8 @@ class Keeper:
         """What was done last, and what waits for whom."""
         return self._done + self._waiting
 
-    def expected(self, seen: desired.Picture) -> frozenset[int]:
-        """GPUs that ``keep`` is likely to change: a first guess, made
+    def expects(self, seen: desired.Picture) -> bool:
+        """Whether ``keep`` is likely to change a GPU: a first guess, made
         without asking Placement, so that closing says why at once."""
         node = seen.node
         if (
@@ -75,22 +75,16 @@ class Keeper:
             or seen.verdict.matches
             or self._waiting
             or self._dead_end is not None
+            or time.monotonic() < self._not_before
         ):
-            return frozenset()
+            return False
         try:
             wanted = self._cycle.wanted(node)
             plans = self._restorer.plans(node, wanted, None)
         except exception.MigPlacementError:
             # A guess must not stand in the way of closing.
-            return frozenset()
-        return self._indices(plans)
-
-    def _indices(self, plans: tuple[plan.GpuPlan, ...]) -> frozenset[int]:
-        """GPUs to close and change. A command may touch any of them."""
-        due = frozenset(each.gpu.index for each in plans if each.steps)
-        if due and self._apply == "command":
-            return frozenset(each.gpu.index for each in plans)
-        return due
+            return False
+        return any(each.steps for each in plans)
 
     def keep(self, seen: desired.Picture) -> bool:
         """Restore where that is due; whether the node was touched.
@@ -113,7 +107,7 @@ class Keeper:
             return False
         wanted = self._cycle.wanted(node)
         plans = self._restorer.plans(node, wanted, self._cycle.usages())
-        indices = self._indices(plans)
+        indices = frozenset(each.gpu.index for each in plans if each.steps)
         self._waiting = tuple(
             line for each in plans for line in restore.waiting_lines(each)
         )
@@ -133,7 +127,7 @@ class Keeper:
         if state == self._dead_end or time.monotonic() < self._not_before:
             return False
         if self._apply == "command":
-            self._restorer.run_command(seen, indices)
+            self._restorer.run_command(seen)
             self._done = ("apply_command was run",)
         else:
             result = self._restorer.run(seen, wanted, indices)

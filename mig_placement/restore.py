@@ -111,16 +111,17 @@ def _all(node: model.Node, why: str) -> tuple[plan.InUse, ...]:
     )
 
 
-def restoring(
-    seen: desired.Picture, indices: collections.abc.Container[int]
-) -> desired.Picture:
-    """The picture with these GPUs closed for being changed."""
+def restoring(seen: desired.Picture) -> desired.Picture:
+    """The picture with every declared GPU closed while some are changed.
+
+    Also with [gate] scope = gpu: meanwhile nobody watches the others.
+    """
     finding = verdicts.Finding(
         verdicts.Reason.RESTORING, "the layout is being brought back"
     )
     gpus = tuple(
         dataclasses.replace(each, findings=(*each.findings, finding))
-        if each.index in indices
+        if each.declared
         else each
         for each in seen.verdict.gpus
     )
@@ -200,7 +201,7 @@ class Restorer:
             lock.apply(self._settings.run_dir),
             systemd.busy(_SLOWEST_RESTORE),
         ):
-            tree = self._closed(seen, indices)
+            tree = self._closed(seen)
             result = self._round(wanted, indices, tree, allowed)
             for _ in range(_ROUNDS - 1):
                 if not self._prepared(result.outcomes):
@@ -211,9 +212,7 @@ class Restorer:
             LOG.info("restore: %s", line)
         return result
 
-    def run_command(
-        self, seen: desired.Picture, indices: frozenset[int]
-    ) -> None:
+    def run_command(self, seen: desired.Picture) -> None:
         """Close, confirm, and let the operator's command change GPUs.
 
         :raises MigPlacementError: as ``run``; the command was not run.
@@ -222,22 +221,16 @@ class Restorer:
             lock.apply(self._settings.run_dir),
             systemd.busy(self._settings.apply_timeout + _SLACK),
         ):
-            self._closed(seen, indices)
+            self._closed(seen)
             # It may reset GPUs, which an open session would refuse it.
             self._nvml.let_go()
             run_command(
                 self._settings.apply_command, self._settings.apply_timeout
             )
 
-    def _closed(
-        self, seen: desired.Picture, indices: frozenset[int]
-    ) -> placement.Tree | None:
-        tree = self._teller.close(restoring(seen, indices))
-        node = seen.node
-        if tree is None or node is None:
-            return tree
-        closing = [gpu for gpu in node.gpus if gpu.index in indices]
-        if not allocated.is_closed(tree, closing):
+    def _closed(self, seen: desired.Picture) -> placement.Tree | None:
+        tree = self._teller.close(restoring(seen))
+        if tree is not None and not allocated.is_closed(tree):
             raise exception.PlacementConflict(
                 "the gate was closed and is not closed when read back",
                 where="Placement",

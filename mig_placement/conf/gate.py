@@ -20,7 +20,11 @@ OPTS = [
         default="node",
         choices=[
             ("node", "One GPU that is not as declared closes all GPUs."),
-            ("gpu", "It closes itself alone."),
+            (
+                "gpu",
+                "It closes itself alone. While the layout is brought back,"
+                " all declared GPUs are closed nevertheless.",
+            ),
         ],
         help="How far a mismatch reaches.",
     ),

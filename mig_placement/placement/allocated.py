@@ -90,22 +90,14 @@ def _profiles(gpu: hardware.Gpu) -> set[str]:
     }
 
 
-def is_closed(
-    tree: model.Tree, gpus: collections.abc.Iterable[hardware.Gpu]
-) -> bool:
-    """Whether nothing is offered of these GPUs, as the tree was read.
+def is_closed(tree: model.Tree) -> bool:
+    """Whether nothing is offered of our GPUs, as the tree was read.
 
     The root's trait alone does not do: flavors may not ask for it.
     """
-    return all(_is_closed(tree, gpu) for gpu in gpus)
-
-
-def _is_closed(tree: model.Tree, gpu: hardware.Gpu) -> bool:
-    name = names.provider_name(tree.root.name, gpu.pci_address)
-    provider = tree.gpu(name)
-    if provider is not None and (
-        names.READY in provider.traits
-        or any(each.capacity > 0 for each in provider.inventories.values())
-    ):
-        return False
-    return not nova_devices.offered(tree, gpu)
+    ours_are = all(
+        names.READY not in gpu.traits
+        and all(each.capacity <= 0 for each in gpu.inventories.values())
+        for gpu in tree.gpus
+    )
+    return ours_are and not nova_devices.offered(tree)

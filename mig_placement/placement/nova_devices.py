@@ -236,21 +236,16 @@ def used(
     )
 
 
-def offered(tree: model.Tree, gpu: hardware.Gpu) -> int:
-    """What Nova's providers of a GPU would still hand out."""
-    own = names.pci_provider_name(tree.root.name, gpu.pci_address)
-    functions_of = _function_names(tree.root.name, gpu)
-    marks = sum(
-        names.READY in each.traits
+def offered(tree: model.Tree) -> int:
+    """What Nova's providers of our devices would still hand out."""
+    return sum(
+        (names.READY in each.traits)
+        + sum(
+            max(inventory.capacity, 0)
+            for name, inventory in each.inventories.items()
+            if names.is_vgpu_class(name)
+        )
         for each in tree.nova
-        if each.name in functions_of
-    )
-    return marks + sum(
-        max(inventory.capacity, 0)
-        for each in tree.nova
-        if each.name == own
-        for name, inventory in each.inventories.items()
-        if names.is_vgpu_class(name)
     )
 
 

@@ -22,11 +22,14 @@ import pytest
 from mig_placement import conf
 from mig_placement import cycle
 from mig_placement import exception
+from mig_placement import keeper
+from mig_placement import picture
 from mig_placement import restore
 from mig_placement import simulator
 from mig_placement.geometry import apply
 from mig_placement.geometry import plan
 from mig_placement.geometry import target
+from mig_placement.geometry import verdict as verdicts
 from mig_placement.hardware import model
 from mig_placement.placement import client
 from mig_placement.placement import names
@@ -192,6 +195,42 @@ def test_the_gate_is_closed_before_the_first_step(node: Node) -> None:
     node.restore()
     assert len(seen) == _STEPS
     assert not any(seen)
+
+
+def test_a_restore_of_one_gpu_closes_all_of_the_node(
+    make: Callable[..., Node],
+) -> None:
+    # Nobody looks at the other GPUs meanwhile.
+    node = make(layout='{"3g.20gb": 2}', options="[gate]\nscope = gpu\n")
+    node.create(_BEFORE, count=2)
+    node.cycle.tell(node.cycle.look())
+    node.gpus.destroy_instance(1, (4, 4))
+    node.cycle.tell(node.cycle.look())
+    assert node.offered() == {"CUSTOM_MIG_3G_20GB": 2}, "GPU 0's"
+    before = node.geometry(0)
+    seen: list[dict[str, int]] = []
+    node.on_step = lambda index, step: seen.append(node.offered())
+    node.restore()
+    assert seen
+    assert not any(seen)
+    assert node.geometry(0) == before
+    assert node.offered() == {"CUSTOM_MIG_3G_20GB": 4}
+
+
+def test_in_the_pause_after_a_failure_nothing_is_closed_for_a_restore(
+    make: Callable[..., Node],
+) -> None:
+    node = make(options="apply = native\n")
+    node.create([])
+    keeping = keeper.Keeper(node.settings, node.cycle, node.nvml)
+    assert keeping.expects(node.cycle.look())
+    node.gpus.fail_next(2)
+    assert keeping.keep(node.cycle.look())
+    # After a hold it would be tried again, were it not for the pause.
+    keeping.keep(picture.closed(verdicts.Reason.HOLD, "new fans"))
+    seen = node.cycle.look()
+    assert not keeping.keep(seen)
+    assert not keeping.expects(seen)
 
 
 def test_a_restore_shows_its_reason_in_placement(node: Node) -> None:

@@ -48,20 +48,16 @@ def _node() -> hardware.Node:
 
 
 def test_what_is_offered_is_not_closed() -> None:
-    assert not allocated.is_closed(_tree(_OPEN), [pictures.gpu(0)])
+    assert not allocated.is_closed(_tree(_OPEN))
 
 
 def test_what_is_ready_is_not_closed() -> None:
-    assert not allocated.is_closed(_tree({}, names.READY), [pictures.gpu(0)])
+    assert not allocated.is_closed(_tree({}, names.READY))
 
 
 def test_what_is_wholly_reserved_is_closed() -> None:
     reserved = {name: each.closed() for name, each in _OPEN.items()}
-    assert allocated.is_closed(_tree(reserved), [pictures.gpu(0)])
-
-
-def test_another_gpu_may_be_open() -> None:
-    assert allocated.is_closed(_tree(_OPEN, names.READY), [pictures.gpu(1)])
+    assert allocated.is_closed(_tree(reserved))
 
 
 def test_units_are_told_by_gpu_and_profile() -> None:

@@ -242,11 +242,10 @@ def test_allocations_are_found_on_either_kind_of_provider() -> None:
 
 def test_what_nova_still_offers_is_told() -> None:
     ready = frozenset({names.READY})
-    gpu = _gpu({})
-    assert nova_devices.offered(_tree(_function(0)), gpu) == 0
+    assert nova_devices.offered(_tree(_function(0))) == 0
     marked = _function(0, traits=ready)
-    assert nova_devices.offered(_tree(marked, _card(7)), gpu) == 8
-    assert nova_devices.offered(_tree(_card(7, 7)), gpu) == 0
+    assert nova_devices.offered(_tree(marked, _card(7))) == 8
+    assert nova_devices.offered(_tree(_card(7, 7))) == 0
 
 
 def test_more_functions_than_instances_are_said() -> None:

@@ -92,17 +92,100 @@ def wanted(
             " = none",
         )
     types = {each: vgpu_type(gpu, each, overrides) for each in counts}
+    # Not strict: there may be more functions than instances.
     return tuple(
-        Wanted(_address(gpu.pci_address, gpu.sriov, index), name, types[name])
-        for index, name in enumerate(profiles)
+        Wanted(address, name, types[name])
+        for address, name in zip(addresses(gpu), profiles, strict=False)
     )
 
 
-def _address(pci_address: str, sriov: model.Sriov, index: int) -> str:
-    if index < len(sriov.functions):
-        return sriov.functions[index].pci_address
-    distance = sriov.offset + index * sriov.stride
-    return model.function_address(pci_address, distance)
+def addresses(gpu: model.Gpu) -> tuple[str, ...]:
+    """Of all functions that a GPU has, or will have with SR-IOV on."""
+    if gpu.sriov is None:
+        return ()
+    sriov = gpu.sriov
+    return tuple(
+        sriov.functions[index].pci_address
+        if index < len(sriov.functions)
+        else model.function_address(
+            gpu.pci_address, sriov.offset + index * sriov.stride
+        )
+        for index in range(max(sriov.total, len(sriov.functions)))
+    )
+
+
+def check_one_profile(gpu: model.Gpu, declared: layouts.GpuLayout) -> None:
+    """Refuse what Nova cannot have where it passes functions through.
+
+    It has one provider for all functions of a GPU, and nova-compute does
+    not start where they differ in class or traits
+    (PlacementPciMixedResourceClassException).
+
+    :raises LayoutError: the GPU is to have more than one profile.
+    """
+    profiles = sorted({each.profile for each in declared.instances})
+    if len(profiles) > 1:
+        raise exception.LayoutError(
+            f"{' and '.join(profiles)} on one GPU: with [nova] attach = vfio"
+            " Nova takes one class for all functions of a GPU",
+            where=str(gpu),
+            mend="declare one profile for each GPU, or set attach = mdev",
+        )
+
+
+def check_types_backed(
+    profiles: collections.abc.Container[str], overrides: Overrides
+) -> None:
+    """Refuse a vGPU type for instances that nobody is going to make.
+
+    :param profiles: of the node's layout.
+    :raises ConfigError: the layout has none of an override's profile.
+    """
+    for profile, name in sorted(overrides.items()):
+        if profile not in profiles:
+            raise exception.ConfigError(
+                f"vGPU type {name} is for {profile}, and the layout of this"
+                " node has no such instance",
+                where="[nova] vgpu_types",
+                mend=f"declare {profile} in the layout, or take it out",
+            )
+
+
+def unfit(
+    gpu: model.Gpu,
+    attach: str,
+    functions: collections.abc.Iterable[Wanted],
+) -> str:
+    """Why the host's kernel cannot attach these; empty where it can.
+
+    Also empty while SR-IOV is off: what has no functions shows no bus and
+    no driver.
+
+    :param attach: [nova] attach.
+    """
+    if attach == "none" or gpu.sriov is None or not gpu.sriov.functions:
+        return ""
+    have = {each.pci_address: each for each in gpu.sriov.functions}
+    for each in functions:
+        function = have.get(each.pci_address)
+        if function is None:
+            return f"{gpu} has no function {each.pci_address}"
+        why = _unfit(function, attach, each.vgpu_type)
+        if why:
+            return f"{each.pci_address} has {why}"
+    return ""
+
+
+def _unfit(
+    function: model.VirtualFunction, attach: str, wanted_type: model.VgpuType
+) -> str:
+    if attach == "vfio":
+        return "" if function.is_variant else "no VFIO variant driver"
+    if not function.mdev_types:
+        return "no mdev bus"
+    if wanted_type.type_id not in function.mdev_types:
+        return f"no mdev type nvidia-{wanted_type.type_id}"
+    return ""
 
 
 def vgpu_type(

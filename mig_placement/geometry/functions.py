@@ -153,33 +153,33 @@ def check_types_backed(
 
 def unfit(
     gpu: model.Gpu,
-    attach: str,
-    functions: collections.abc.Iterable[Wanted],
+    attach: Attach,
+    need: collections.abc.Iterable[Wanted],
 ) -> str:
     """Why the host's kernel cannot attach these; empty where it can.
 
     Also empty while SR-IOV is off: what has no functions shows no bus and
     no driver.
-
-    :param attach: [nova] attach.
     """
-    if attach == "none" or gpu.sriov is None or not gpu.sriov.functions:
+    if attach is Attach.NONE or gpu.sriov is None or not gpu.sriov.functions:
         return ""
     have = {each.pci_address: each for each in gpu.sriov.functions}
-    for each in functions:
+    for each in need:
         function = have.get(each.pci_address)
         if function is None:
             return f"{gpu} has no function {each.pci_address}"
         why = _unfit(function, attach, each.vgpu_type)
         if why:
-            return f"{each.pci_address} has {why}"
+            return f"{each.pci_address} has {why}, which {attach} needs"
     return ""
 
 
 def _unfit(
-    function: model.VirtualFunction, attach: str, wanted_type: model.VgpuType
+    function: model.VirtualFunction,
+    attach: Attach,
+    wanted_type: model.VgpuType,
 ) -> str:
-    if attach == "vfio":
+    if attach is Attach.VFIO:
         return "" if function.is_variant else "no VFIO variant driver"
     if not function.mdev_types:
         return "no mdev bus"
@@ -237,25 +237,6 @@ def _no_such_type(
     )
 
 
-def check_one_profile(gpu: model.Gpu, declared: layouts.GpuLayout) -> None:
-    """Refuse what cannot be told apart where Nova passes functions through.
-
-    Nova has one provider for all functions of a GPU, and does not start
-    where they differ in class or traits.
-
-    :raises LayoutError: the GPU is to have several profiles.
-    """
-    profiles = sorted({each.profile for each in declared.instances})
-    if len(profiles) > 1:
-        raise exception.LayoutError(
-            f"{' and '.join(profiles)} on one GPU, and with attach = vfio"
-            " Nova cannot tell its functions apart",
-            where=str(gpu),
-            mend="give each GPU one profile, or use attach = mdev where the"
-            " kernel has mdev",
-        )
-
-
 def _check_undivided(gpu: model.Gpu, declared: layouts.GpuLayout) -> None:
     """:raises LayoutError: a GPU instance is divided on the host."""
     for each in declared.instances:
@@ -280,10 +261,15 @@ def judge(
 ) -> verdicts.Verdict:
     """The verdict with what is amiss with the functions.
 
+    :raises ConfigError: there is a vGPU type for no instance.
     :raises LayoutError: the layout cannot be attached in this way.
     """
     if way.attach is Attach.NONE:
         return verdict
+    profiles = {
+        each.profile for gpu in layout.gpus.values() for each in gpu.instances
+    }
+    check_types_backed(profiles, way.vgpu_types)
     gpus = {gpu.index: gpu for gpu in node.gpus}
     return dataclasses.replace(
         verdict,
@@ -324,34 +310,6 @@ def findings(
     if why:
         return (verdicts.Finding(verdicts.Reason.ATTACH_UNSUPPORTED, why),)
     return _untyped(gpu, need) if way.attach is Attach.VFIO else ()
-
-
-def unfit(
-    gpu: model.Gpu, attach: Attach, need: collections.abc.Iterable[Wanted]
-) -> str:
-    """Why a GPU's functions cannot be attached in a way; empty if they can.
-
-    Without any function, while SR-IOV is off, that is not known.
-    """
-    there = _by_address(gpu)
-    for each in need:
-        function = there.get(each.pci_address)
-        if function is None:
-            continue
-        if attach is Attach.VFIO and not function.is_variant:
-            return (
-                f"{each.pci_address} has no VFIO variant driver, which"
-                " attach = vfio needs (kernel 6.8 and vGPU 17 or later)"
-            )
-        listed = function.mdev_types
-        if attach is Attach.MDEV and each.vgpu_type.type_id not in listed:
-            what = (
-                f"does not list {each.vgpu_type.name}"
-                if listed
-                else "has no mdev bus"
-            )
-            return f"{each.pci_address} {what}, which attach = mdev needs"
-    return ""
 
 
 def are_usable(sriov: model.Sriov | None, way: Way) -> bool:

@@ -275,7 +275,16 @@ def test_two_profiles_on_one_gpu_are_refused_with_what_to_do(
     )
     host.start_agent()
     gpu_node.within(lambda: host.blocked_by() == {"LAYOUT_INVALID"})
-    assert "give each GPU one profile" in host.log_text()
+    assert "declare one profile for each GPU" in host.log_text()
+
+
+def test_a_vgpu_type_for_no_instance_is_refused(host: AttachNode) -> None:
+    host.prepare("vfio")
+    host.sections["nova"]["vgpu_types"] = "2g.10gb:A100X-2-10C"
+    host.write_config()
+    host.start_agent()
+    gpu_node.within(lambda: host.blocked_by() == {"CONFIG_INVALID"})
+    assert "has no such instance" in host.log_text()
 
 
 def test_the_layout_is_changed_under_typed_functions(

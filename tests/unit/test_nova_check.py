@@ -1,0 +1,510 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""What nova.conf may have wrong, each fault by its name."""
+
+import json
+import pathlib
+
+import pytest
+
+from mig_placement import exception
+from mig_placement.nova import check
+from mig_placement.nova import config_files
+from mig_placement.nova import device_spec
+from mig_placement.nova import needed
+from mig_placement.nova import render
+from tests.unit import vgpu
+
+SMALL = "CUSTOM_MIG_1G_5GB"
+_COMPUTE = frozenset({needed.Part.COMPUTE})
+_SCHEDULER = frozenset({needed.Part.SCHEDULER})
+
+MDEV = vgpu.config(["1g.5gb"] * 2 + ["2g.10gb"])
+VFIO = vgpu.config(["1g.5gb"] * 2, attach="vfio")
+NONE = vgpu.config(["1g.5gb"] * 2, attach="none")
+# Of 1g.5gb and 2g.10gb.
+ONE, TWO = (each.name for each in MDEV.mdev_types)
+SPEC = {
+    "managed": "no",
+    "resource_class": "CUSTOM_VGPU_1G_5GB",
+    "traits": "CUSTOM_MIG_VF",
+}
+
+
+def _differences(
+    tmp_path: pathlib.Path, config: needed.NovaConfig, *texts: str
+) -> tuple[check.Difference, ...]:
+    return check.check(config, vgpu.read(tmp_path, *texts))
+
+
+def _replaced(text: str, old: str, new: str) -> str:
+    assert text.count(old) == 1, text
+    return text.replace(old, new)
+
+
+def _without(text: str, start: str) -> str:
+    lines = text.splitlines()
+    left = [line for line in lines if not line.startswith(start)]
+    assert len(left) < len(lines)
+    return "\n".join(left)
+
+
+# Mediated devices.
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "option", "said"),
+    [
+        (
+            f"enabled_mdev_types = {ONE},{TWO}",
+            f"enabled_mdev_types = {ONE}",
+            "enabled_mdev_types",
+            f"{TWO} (2g.10gb) not enabled",
+        ),
+        (
+            f"[mdev_{TWO}]",
+            "[mdev_other]",
+            "device_addresses",
+            f"{TWO} is enabled without a section",
+        ),
+        (
+            "device_addresses = 0000:41:00.6\n",
+            "",
+            "device_addresses",
+            "mdev_class counts for device_addresses alone",
+        ),
+        (
+            "0000:41:00.4,0000:41:00.5",
+            "0000:41:00.4",
+            "device_addresses",
+            "0000:41:00.5 is missing",
+        ),
+        (
+            "41:00.4,0000:41:00.5",
+            "41:00.4,0000:41:00.5,0000:41:00.7",
+            "device_addresses",
+            "0000:41:00.7 is more than the 2 instances",
+        ),
+        (
+            "41:00.4,0000:41:00.5",
+            "41:00.4,0000:41:00.5,0000:99:00.4",
+            "device_addresses",
+            "0000:99:00.4 is no function of a GPU",
+        ),
+        (
+            "41:00.4,0000:41:00.5",
+            "41:00.4,0000:41:00.5,0000:41:00.6",
+            "device_addresses",
+            f"0000:41:00.6 is for {TWO} (2g.10gb)",
+        ),
+        (
+            "0000:41:00.4,",
+            "00000000:41:00.4,",
+            "device_addresses",
+            "Nova compares the text: 00000000:41:00.4 is never 0000:41:00.4",
+        ),
+        (
+            f"mdev_class = {SMALL}",
+            "mdev_class = CUSTOM_OTHER",
+            "mdev_class",
+            "not the class of 1g.5gb",
+        ),
+        (
+            f"mdev_class = {SMALL}\n",
+            "",
+            "mdev_class",
+            "not the class of 1g.5gb",
+        ),
+        (
+            f"mdev_class = {SMALL}",
+            f"mdev_class = {SMALL}\nmax_instances = 1",
+            "max_instances",
+            "Nova offers no more than that",
+        ),
+    ],
+)
+def test_a_fault_of_an_mdev_type_is_named(
+    old: str, new: str, option: str, said: str, tmp_path: pathlib.Path
+) -> None:
+    text = _replaced(render.render(MDEV), old, new)
+    found = _differences(tmp_path, MDEV, text)
+    assert any(e.option == option and said in e.why for e in found), found
+
+
+def test_an_address_of_two_types_is_named(tmp_path: pathlib.Path) -> None:
+    text = _replaced(
+        render.render(MDEV), "= 0000:41:00.6", "= 0000:41:00.6,0000:41:00.5"
+    )
+    found = _differences(tmp_path, MDEV, text)
+    assert any("nova-compute refuses to start" in each.why for each in found)
+
+
+@pytest.mark.parametrize(
+    ("section", "option", "said"),
+    [
+        (
+            "device_addresses = 0000:99:00.0\nmdev_class = " + SMALL,
+            "mdev_class",
+            "a class of mig_placement's own",
+        ),
+        (
+            "device_addresses = 0000:41:01.0",
+            "device_addresses",
+            "these are functions of its GPUs",
+        ),
+        (
+            "mdev_class = CUSTOM_OTHER",
+            "device_addresses",
+            "the type of every function that no other names",
+        ),
+    ],
+)
+def test_a_type_that_no_profile_has_may_not_touch_ours(
+    section: str, option: str, said: str, tmp_path: pathlib.Path
+) -> None:
+    text = _replaced(render.render(MDEV), f"{ONE},{TWO}", f"{ONE},{TWO},i915")
+    text += f"\n[mdev_i915]\n{section}\n"
+    (found,) = _differences(tmp_path, MDEV, text)
+    assert (found.section, found.option) == ("mdev_i915", option)
+    assert said in found.why
+
+
+def test_devices_of_others_are_no_difference(tmp_path: pathlib.Path) -> None:
+    mdev = _replaced(render.render(MDEV), f"{ONE},{TWO}", f"{ONE},{TWO},i915")
+    mdev += (
+        "\n[mdev_i915]\ndevice_addresses = 0000:99:00.0\n"
+        "mdev_class = CUSTOM_OTHER\n"
+        '[pci]\ndevice_spec = {"address": "0000:98:00.0"}\n'
+    )
+    assert _differences(tmp_path, MDEV, mdev) == ()
+    vfio = render.render(VFIO) + (
+        'device_spec = [{"address": "0000:98:00.*"}, {"vendor_id": "8086"}]\n'
+        'device_spec = {"devname": "eth0", "physical_network": "net"}\n'
+        'alias = {"name": "other", "vendor_id": "8086", "product_id": "1"}\n'
+    )
+    assert _differences(tmp_path, VFIO, vfio) == ()
+
+
+def test_a_function_with_an_mdev_is_not_passed_through(
+    tmp_path: pathlib.Path,
+) -> None:
+    text = render.render(MDEV)
+    text += '\n[pci]\ndevice_spec = {"address": "0000:41:00.5"}\n'
+    (found,) = _differences(tmp_path, MDEV, text)
+    assert "functions that carry mdevs" in found.why
+
+
+# Functions passed through.
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"managed": None}, "would take 0000:41:00.4, 0000:41:00.5"),
+        ({"managed": "yes"}, "would take"),
+        ({"traits": None}, "asks for the trait"),
+        ({"traits": "CUSTOM_MIG_VFS"}, "asks for the trait"),
+        ({"resource_class": None}, "not the class that the alias"),
+        ({"resource_class": SMALL}, "a class of mig_placement's own"),
+        ({"resource_class": "mig_2g_10gb"}, "a class of mig_placement's own"),
+        ({"physical_network": "net"}, "out of Placement"),
+        ({"address": "0000:41:00.4"}, "nothing covers 0000:41:00.5"),
+        ({"vendor_id": "8086"}, "nothing covers 0000:41:00.4"),
+    ],
+)
+def test_a_fault_of_a_device_spec_is_named(
+    changes: dict[str, str | None], said: str, tmp_path: pathlib.Path
+) -> None:
+    both = {"domain": "0000", "bus": "41", "slot": "00", "function": "[45]"}
+    values = {"address": both, **SPEC, **changes}
+    spec = json.dumps({k: v for k, v in values.items() if v is not None})
+    text = _without(render.render(VFIO), "device_spec")
+    text += f"\ndevice_spec = {spec}\n"
+    found = _differences(tmp_path, VFIO, text)
+    assert any(said in each.why for each in found), found
+
+
+@pytest.mark.parametrize(
+    "specs",
+    [
+        # As one object, as a list, by patterns, with other words for no,
+        # with NVIDIA's ids, and with a second one that comes too late.
+        [{"address": {"bus": "41", "slot": "00", "function": "[45]"}, **SPEC}],
+        [
+            [
+                {"address": "0000:41:00.4", **SPEC},
+                {"address": "0:41:0.5", **SPEC},
+            ],
+        ],
+        [{"address": ":41:00.4", **SPEC}, {"address": "41:00.5", **SPEC}],
+        [
+            {"address": "0000:41:00.4", **SPEC, "managed": "False"},
+            {"address": "0000:41:00.5", **SPEC, "managed": "0"},
+        ],
+        [
+            {
+                "address": "*:41:00.4",
+                **SPEC,
+                "traits": "MIG-VF",
+                "resource_class": "vgpu 1g-5gb",
+            },
+            {"address": "*:41:00.5", **SPEC, "vendor_id": "10de"},
+        ],
+        [
+            {"address": "0000:41:00.4", **SPEC},
+            {"address": "0000:41:00.5", **SPEC},
+            {"address": "0000:41:00.5", "managed": "yes"},
+        ],
+    ],
+)
+def test_a_device_spec_that_means_the_same_is_no_difference(
+    specs: list[object], tmp_path: pathlib.Path
+) -> None:
+    text = _without(render.render(VFIO), "device_spec")
+    text += "\n" + "".join(f"device_spec = {json.dumps(s)}\n" for s in specs)
+    assert _differences(tmp_path, VFIO, text) == ()
+
+
+@pytest.mark.parametrize(
+    "address", ["0000:41:00.*", "0000:41:00.0", "*:41:*.*"]
+)
+def test_a_spec_of_more_functions_names_them_and_the_gpu(
+    address: str, tmp_path: pathlib.Path
+) -> None:
+    text = _without(render.render(VFIO), "device_spec")
+    text += "\ndevice_spec = " + json.dumps({"address": address, **SPEC})
+    surplus, whole = _differences(tmp_path, VFIO, text)
+    assert "0000:41:00.6" in surplus.need
+    assert "0000:41:00.5" not in surplus.need
+    assert "without an instance" in surplus.why
+    assert whole.need == "without 0000:41:00.0"
+    assert "refuses to start" in whole.why
+
+
+def test_the_first_spec_of_a_function_counts(tmp_path: pathlib.Path) -> None:
+    first = json.dumps({"address": "0000:41:00.5"})
+    text = render.render(VFIO).replace(
+        "[pci]", f"[pci]\ndevice_spec = {first}"
+    )
+    found = _differences(tmp_path, VFIO, text)
+    assert ('"managed": "no"', first) in {(e.need, e.have) for e in found}
+    assert not any("0000:41:00.4" in each.why for each in found)
+
+
+def test_functions_of_one_gpu_have_the_same_traits(
+    tmp_path: pathlib.Path,
+) -> None:
+    text = _replaced(
+        render.render(VFIO),
+        '41:00.4", "managed": "no", "resource_class": "CUSTOM_VGPU_1G_5GB",'
+        ' "traits": "CUSTOM_MIG_VF"',
+        '41:00.4", "managed": "no", "resource_class": "CUSTOM_VGPU_1G_5GB",'
+        ' "traits": "CUSTOM_MIG_VF,CUSTOM_FAST"',
+    )
+    (found,) = _differences(tmp_path, VFIO, text)
+    assert "they differ on one GPU" in found.why
+
+
+@pytest.mark.parametrize(
+    ("option", "section"),
+    [
+        ("report_in_placement", "pci"),
+        ("pci_in_placement", "filter_scheduler"),
+    ],
+)
+@pytest.mark.parametrize("value", ["", "= false"])
+def test_placement_left_out_is_named(
+    option: str, section: str, value: str, tmp_path: pathlib.Path
+) -> None:
+    new = f"{option} {value}\n" if value else ""
+    text = _replaced(render.render(VFIO), f"{option} = true\n", new)
+    (found,) = _differences(tmp_path, VFIO, text)
+    assert (found.section, found.option) == (section, option)
+    assert found.need == "true"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("mig-1g-5gb", "mig-other", "missing"),
+        ("type-VF", "type-PF", "device_type"),
+        ('"device_type": "type-VF", ', "", "device_type"),
+        ("CUSTOM_VGPU_1G_5GB", "CUSTOM_VGPU_OTHER", "resource_class"),
+        ("CUSTOM_VGPU_1G_5GB", SMALL, "a class of mig_placement's own"),
+        ("CUSTOM_MIG_VF", "CUSTOM_MIG_VF,CUSTOM_B", "traits"),
+        (', "traits": "CUSTOM_MIG_VF"', "", "traits"),
+        ("type-VF", 'type-VF", "vendor_id": "8086', "vendor_id"),
+    ],
+)
+def test_a_fault_of_an_alias_is_named(
+    old: str, new: str, said: str, tmp_path: pathlib.Path
+) -> None:
+    text = render.render(VFIO, _SCHEDULER)
+    text = _replaced(text, old, new)
+    found = vgpu.read(tmp_path, text)
+    different = check.check(VFIO, found, _SCHEDULER)
+    assert any(e.option == "alias" and said in e.why for e in different)
+
+
+def test_an_alias_given_in_two_files_is_named(tmp_path: pathlib.Path) -> None:
+    texts = [render.render(VFIO), render.render(VFIO, _SCHEDULER)]
+    (found,) = _differences(tmp_path, VFIO, *texts)
+    assert "given more than once" in found.why
+
+
+def test_a_part_is_asked_for_its_own_options_alone(
+    tmp_path: pathlib.Path,
+) -> None:
+    found = vgpu.read(tmp_path, render.render(VFIO, _SCHEDULER))
+    assert check.check(VFIO, found, _SCHEDULER) == ()
+    missing = {each.option for each in check.check(VFIO, found, _COMPUTE)}
+    assert missing == {"report_in_placement", "device_spec"}
+
+
+# Classes of ours, whatever the mode.
+
+
+@pytest.mark.parametrize("config", [NONE, VFIO], ids=["none", "vfio"])
+def test_an_mdev_class_of_ours_is_shared(
+    config: needed.NovaConfig, tmp_path: pathlib.Path
+) -> None:
+    text = render.render(config) + (
+        "[devices]\nenabled_mdev_types = nvidia-1\n[mdev_nvidia-1]\n"
+        "device_addresses = 0000:99:00.4\nmdev_class = CUSTOM_MIG_7G_40GB\n"
+    )
+    (found,) = _differences(tmp_path, config, text)
+    assert (found.section, found.option) == ("mdev_nvidia-1", "mdev_class")
+    assert "a class of mig_placement's own" in found.why
+
+
+@pytest.mark.parametrize("config", [NONE, MDEV, VFIO], ids=str)
+def test_a_device_spec_or_alias_with_a_class_of_ours_is_shared(
+    config: needed.NovaConfig, tmp_path: pathlib.Path
+) -> None:
+    spec = {"address": "0000:99:00.4", "resource_class": "mig_3g_20gb"}
+    alias = {"name": "x", "resource_class": "CUSTOM_MIG_3G_20GB"}
+    text = render.render(config) + (
+        f"\n[pci]\ndevice_spec = {json.dumps(spec)}\n"
+        f"alias = {json.dumps(alias)}\n"
+    )
+    found = _differences(tmp_path, config, text)
+    assert {each.option for each in found} == {"device_spec", "alias"}
+    assert all("of mig_placement's own" in each.why for each in found)
+
+
+def test_a_foreign_nova_conf_is_no_difference_without_attaching(
+    tmp_path: pathlib.Path,
+) -> None:
+    text = (
+        "[DEFAULT]\nmy_ip = 10.0.0.1\nlog_dir = $state_path/log\n"
+        "[devices]\nenabled_mdev_types = nvidia-1\n"
+        '[pci]\ndevice_spec = {"address": "*:*:*.*"}\n'
+    )
+    assert _differences(tmp_path, NONE, text) == ()
+
+
+# Files as Nova reads them.
+
+
+def test_later_files_count_and_lists_of_pci_grow(
+    tmp_path: pathlib.Path,
+) -> None:
+    text = render.render(VFIO)
+    first = _without(text, "device_spec").replace("= true", "= false")
+    second = "[pci]\nreport_in_placement = true\n" + "\n".join(
+        line for line in text.splitlines() if line.startswith("device_spec")
+    )
+    third = "[filter_scheduler]\npci_in_placement = true\n"
+    assert _differences(tmp_path, VFIO, first, second, third) == ()
+    assert _differences(tmp_path, VFIO, third, second, first) != ()
+
+
+def test_a_directory_is_read_as_a_config_dir(tmp_path: pathlib.Path) -> None:
+    folder = tmp_path / "nova.conf.d"
+    folder.mkdir()
+    lines = render.render(MDEV)
+    (folder / "20-mig.conf").write_text(lines)
+    (folder / "10-other.conf").write_text(
+        "[devices]\nenabled_mdev_types = nvidia-1\n"
+    )
+    main = tmp_path / "nova.conf"
+    main.write_text("[DEFAULT]\n")
+    found = config_files.read([str(main), str(folder)])
+    assert check.check(MDEV, found) == ()
+
+
+def test_former_names_of_options_count(tmp_path: pathlib.Path) -> None:
+    text = render.render(MDEV)
+    text = text.replace("enabled_mdev_types", "enabled_vgpu_types")
+    text = text.replace(f"[mdev_{ONE}]", f"[vgpu_{ONE}]")
+    found = _differences(tmp_path, MDEV, text)
+    # Nova knows no former name of mdev_class.
+    assert {each.option for each in found} == {"mdev_class"}
+    text = render.render(VFIO).replace("device_spec", "passthrough_whitelist")
+    assert _differences(tmp_path, VFIO, text) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[pci\n", "nova-0.conf"),
+        ("no section\n", "nova-0.conf"),
+        ("[pci]\nreport_in_placement = perhaps\n", "perhaps"),
+        ("[pci]\ndevice_spec = {'address': 'x'}\n", "no JSON"),
+        ("[pci]\ndevice_spec = 7\n", "no JSON object"),
+        ('[pci]\ndevice_spec = ["a"]\n', "no JSON object"),
+        ('[pci]\ndevice_spec = {"address": "zz:00.0"}\n', "hexadecimal"),
+        ('[pci]\ndevice_spec = {"address": "0:0:0:0.0"}\n', "no PCI address"),
+        ('[pci]\ndevice_spec = {"address": "0:0:20.0"}\n', "more than 1f"),
+        ('[pci]\ndevice_spec = {"address": {"bus": "("}}\n', "("),
+        ('[pci]\ndevice_spec = {"address": 7}\n', "no JSON object"),
+        ('[pci]\ndevice_spec = {"traits": ["A"]}\n', "traits"),
+        ("[pci]\nalias = nothing\n", "[pci] alias"),
+        ("[pci]\nalias = [1]\n", "no JSON object"),
+    ],
+)
+def test_a_nova_conf_that_cannot_be_parsed_is_one_line(
+    text: str, said: str, tmp_path: pathlib.Path
+) -> None:
+    with pytest.raises(exception.ConfigError) as raised:
+        vgpu.read(tmp_path, text)
+    assert raised.value.exit_status == exception.EXIT_USAGE
+    assert said in str(raised.value)
+    assert "nova-0.conf" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(exception.ConfigError, match="/nonexistent/nova"):
+        config_files.read(["/nonexistent/nova.conf"])
+
+
+def test_a_gpus_address_covers_its_functions() -> None:
+    (card,) = VFIO.cards
+    (spec,) = device_spec.device_specs('{"address": "0000:41:00.0"}')
+    assert spec.covers_function("0000:41:00.4", card)
+    (other,) = device_spec.device_specs('{"address": "0000:42:00.0"}')
+    assert not other.covers_function("0000:41:00.4", card)
+
+
+def test_a_product_id_tells_the_gpu_from_its_functions() -> None:
+    (card,) = VFIO.cards
+    product = card.pci_device_id >> 16
+    for number, covers in ((product, True), (product + 1, False)):
+        (spec,) = device_spec.device_specs(
+            json.dumps(
+                {"vendor_id": "10de", "product_id": f"{number:04x}"}
+                | {"address": "0000:41:00.*"}
+            )
+        )
+        assert spec.covers_card(card) == covers
+        assert spec.covers_function("0000:41:00.4", card)

@@ -1,0 +1,162 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Nodes with SR-IOV and vGPU types, and layouts of theirs, for tests."""
+
+import collections.abc
+import pathlib
+
+from hypothesis import strategies as st
+
+from mig_placement.geometry import layout
+from mig_placement.hardware import model
+from mig_placement.nova import config_files
+from mig_placement.nova import needed
+from tests.unit.data import models
+
+FIRST_TYPE = 400
+TOTAL_FUNCTIONS = 16
+
+
+def vgpu_types(name: str) -> tuple[model.VgpuType, ...]:
+    """One compute type for each profile; ids differ between models."""
+    first = FIRST_TYPE + 100 * models.NAMES.index(name)
+    return tuple(
+        model.VgpuType(
+            type_id=first + number,
+            name=f"{name}-{profile.slices}-{number}C",
+            profile=profile.name,
+        )
+        for number, profile in enumerate(models.profiles(name))
+    )
+
+
+def function(
+    gpu: int, index: int, attach: str, types: frozenset[int]
+) -> model.VirtualFunction:
+    return model.VirtualFunction(
+        pci_address=function_address(gpu, index),
+        mdev_types=types if attach == "mdev" else frozenset(),
+        is_variant=attach == "vfio",
+    )
+
+
+def function_address(gpu: int, index: int) -> str:
+    """As sysfs has it; 0000:41:00.4 is the first of GPU 0."""
+    return model.function_address(f"0000:{0x41 + gpu:02x}:00.0", 4 + index)
+
+
+def gpu(
+    index: int = 0,
+    name: str = models.A100,
+    attach: str = "mdev",
+    *,
+    sriov: bool = True,
+    **changes: object,
+) -> model.Gpu:
+    types = vgpu_types(name)
+    ids = frozenset(each.type_id for each in types)
+    functions = tuple(
+        function(index, number, attach, ids)
+        for number in range(TOTAL_FUNCTIONS if sriov else 0)
+    )
+    values: dict[str, object] = {
+        "vgpu_types": types,
+        "sriov": model.Sriov(TOTAL_FUNCTIONS, 4, 1, functions),
+        **changes,
+    }
+    return models.gpu(name, index, **values)
+
+
+def node_layout(
+    *gpus: collections.abc.Sequence[str], label: str = "some"
+) -> layout.NodeLayout:
+    """A layout of so many profiles on each GPU, by its index."""
+    return layout.NodeLayout(
+        label=label,
+        source="layout.yaml:3",
+        gpus={
+            index: layout.GpuLayout(
+                mig_enabled=True,
+                instances=tuple(
+                    layout.DeclaredInstance(each, None, None)
+                    for each in profiles
+                ),
+                line=4,
+            )
+            for index, profiles in enumerate(gpus)
+        },
+    )
+
+
+def config(
+    *gpus: collections.abc.Sequence[str],
+    attach: str = "mdev",
+    classes: collections.abc.Mapping[str, str] | None = None,
+    vgpu_types: collections.abc.Mapping[str, str] | None = None,
+) -> needed.NovaConfig:
+    """What A100s with so many profiles each need."""
+    node = models.node(*(gpu(i, attach=attach) for i in range(len(gpus))))
+    rules = needed.Rules(attach, vgpu_types or {}, classes or {})
+    return needed.needed(node, node_layout(*gpus), rules)
+
+
+def read(folder: pathlib.Path, *texts: str) -> config_files.Found:
+    """Texts as the files of one nova-compute, in this order."""
+    paths = []
+    for number, text in enumerate(texts):
+        path = folder / f"nova-{number}.conf"
+        path.write_text(text)
+        paths.append(str(path))
+    return config_files.read(paths)
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> needed.NovaConfig:
+    """Of one to three GPUs of some model each, with some instances."""
+    return draw(pairs())[0]
+
+
+@st.composite
+def pairs(
+    draw: st.DrawFn,
+) -> tuple[needed.NovaConfig, needed.NovaConfig]:
+    """Of two layouts for one node, which may be the same."""
+    attach = draw(st.sampled_from(["mdev", "vfio"]))
+    some = draw(
+        st.lists(st.sampled_from(models.NAMES), min_size=1, max_size=3)
+    )
+    node = models.node(
+        *(
+            gpu(index, name, attach, sriov=draw(st.booleans()))
+            for index, name in enumerate(some)
+        )
+    )
+    known = sorted({p.name for each in node.gpus for p in each.profiles})
+    named = draw(st.lists(st.sampled_from(known), unique=True, max_size=3))
+    rules = needed.Rules(
+        attach, {}, {each: f"CUSTOM_OF_{n}" for n, each in enumerate(named)}
+    )
+    kinds = 1 if attach == "vfio" else 7
+    first, second = (
+        node_layout(*(draw(_profiles(name, kinds)) for name in some))
+        for _ in range(2)
+    )
+    return needed.needed(node, first, rules), needed.needed(
+        node, second, rules
+    )
+
+
+def _profiles(name: str, kinds: int) -> st.SearchStrategy[list[str]]:
+    known = [each.name for each in models.profiles(name)]
+    return st.lists(
+        st.sampled_from(known), min_size=1, max_size=kinds, unique=True
+    ).flatmap(lambda some: st.lists(st.sampled_from(some), max_size=7))

@@ -34,6 +34,7 @@ _COMMANDS = {
     "status": "mig_placement.cmd.status:Status",
     "hold": "mig_placement.cmd.hold:Place",
     "release": "mig_placement.cmd.hold:Release",
+    "nova-config": "mig_placement.cmd.nova_config:NovaConfig",
     "simulate create": "mig_placement.cmd.simulate:Create",
     "simulate show": "mig_placement.cmd.simulate:Show",
     "simulate reboot": "mig_placement.cmd.simulate:Reboot",

@@ -33,7 +33,7 @@ def write_json(path: pathlib.Path, value: Any) -> None:
     """
     try:
         path.parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
-        _replace(path, json.dumps(value, indent=1) + "\n")
+        _replace(path, json.dumps(value, indent=1) + "\n", _MODE)
     except OSError as error:
         raise exception.ConfigError(
             f"cannot write ({error.strerror})",
@@ -42,13 +42,61 @@ def write_json(path: pathlib.Path, value: Any) -> None:
         ) from error
 
 
-def _replace(path: pathlib.Path, text: str) -> None:
+def write_text(path: pathlib.Path, text: str) -> bool:
+    """Write a file for another program, unless it says the same already.
+
+    A file that is there keeps its owner and mode; a new one has those of
+    any new file of the user's.
+
+    :returns: whether anything was written.
+    :raises ConfigError: it cannot be, or a link or a device has its name.
+    """
+    try:
+        found = _plain(path)
+        if found is not None and path.read_bytes() == text.encode():
+            return False
+        mode = _new_mode() if found is None else stat.S_IMODE(found.st_mode)
+        _replace(path, text, mode, found)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise exception.ConfigError(
+            f"cannot write ({reason})",
+            where=str(path),
+            mend="name a file in a directory that you may write to",
+        ) from error
+    return True
+
+
+def _plain(path: pathlib.Path) -> os.stat_result | None:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError("not a plain file")
+    return found
+
+
+def _new_mode() -> int:
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return 0o666 & ~umask
+
+
+def _replace(
+    path: pathlib.Path,
+    text: str,
+    mode: int,
+    owner: os.stat_result | None = None,
+) -> None:
     # A new file under a name of its own, then a rename: a link that
     # somebody put at either name is replaced, never followed.
     handle, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), _MODE)
+            if owner is not None:
+                os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+            os.fchmod(file.fileno(), mode)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -96,3 +96,55 @@ def test_a_replaced_file_has_another_signature(
     before = files.signature(path)
     files.write_json(path, 2)
     assert files.signature(path) != before
+
+
+def test_a_text_is_written_once(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "a.conf"
+    assert files.write_text(path, "a = 1\n")
+    before = files.signature(path)
+    assert not files.write_text(path, "a = 1\n")
+    assert files.signature(path) == before
+    assert files.write_text(path, "a = 2\n")
+    assert path.read_text() == "a = 2\n"
+    assert [each.name for each in tmp_path.iterdir()] == ["a.conf"]
+
+
+def test_a_new_text_is_as_open_as_the_user_s_files(
+    tmp_path: pathlib.Path,
+) -> None:
+    before = os.umask(0o027)
+    try:
+        files.write_text(tmp_path / "a.conf", "a")
+    finally:
+        assert os.umask(before) == 0o027
+    assert stat.S_IMODE((tmp_path / "a.conf").stat().st_mode) == 0o640
+
+
+def test_a_text_that_is_there_keeps_its_mode(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "a.conf"
+    path.write_text("old")
+    path.chmod(0o604)
+    assert files.write_text(path, "new")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o604
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_text_that_is_there_keeps_its_owner(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "a.conf"
+    path.write_text("old")
+    os.chown(path, 65534, 65534)
+    assert files.write_text(path, "new")
+    assert (path.stat().st_uid, path.stat().st_gid) == (65534, 65534)
+
+
+def test_a_text_is_written_over_a_plain_file_alone(
+    tmp_path: pathlib.Path,
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "link").symlink_to(victim)
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("link", "pipe", "nowhere/a.conf", "victim/a.conf", "."):
+        with pytest.raises(exception.ConfigError, match="cannot write"):
+            files.write_text(tmp_path / name, "new")
+    assert victim.read_text() == "precious"

@@ -96,6 +96,32 @@ class PlacementBadAnswer(PlacementError):
     """The answer is not what Placement's API promises."""
 
 
+class NovaError(MigPlacementError):
+    """Nova's API is not reachable or does not allow a call."""
+
+    exit_status = EXIT_NO_PLACEMENT
+
+
+class NovaUnreachable(NovaError):
+    """No answer, or an answer that only a broken service gives."""
+
+
+class NovaUnauthorized(NovaError):
+    """The credentials are wrong (401)."""
+
+
+class NovaForbidden(NovaError):
+    """The role may not do it (403)."""
+
+
+class NovaBadAnswer(NovaError):
+    """The answer is not what Nova's API promises."""
+
+
+class ServiceNotFound(NovaError):
+    """Nova knows no nova-compute of that host."""
+
+
 class RootNotFound(PlacementError):
     """nova-compute has not made the compute root provider yet."""
 

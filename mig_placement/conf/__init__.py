@@ -63,6 +63,7 @@ class Settings:
     classes: collections.abc.Mapping[str, str]
     traits: frozenset[str]
     scope: str
+    compute_service: bool
     boot_fence_timeout: float
     ignored_xids: frozenset[int]
     sysfs_root: pathlib.Path
@@ -115,6 +116,7 @@ def settings(conf: cfg.ConfigOpts) -> Settings:
             classes=dict(conf.mapping.resource_classes),
             traits=frozenset(conf.mapping.traits),
             scope=conf.gate.scope,
+            compute_service=conf.gate.compute_service,
             boot_fence_timeout=conf.gate.boot_fence_timeout,
             ignored_xids=frozenset(conf.health.ignored_xids),
             sysfs_root=pathlib.Path(conf.hardware.sysfs_root),

@@ -28,6 +28,14 @@ OPTS = [
         ],
         help="How far a mismatch reaches.",
     ),
+    cfg.BoolOpt(
+        "compute_service",
+        default=False,
+        help="Whether nova-compute's service is disabled while the gate of"
+        " the whole node is closed, and enabled after; needs an"
+        " administrator's credentials in [nova]. It stops plain VMs too, and"
+        " flavors without the gate's keys.",
+    ),
     cfg.FloatOpt(
         "boot_fence_timeout",
         default=60,

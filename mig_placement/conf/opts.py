@@ -14,9 +14,14 @@
 from oslo_config import cfg
 
 from mig_placement import conf
+from mig_placement.conf import nova_auth
 from mig_placement.conf import placement
 
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     groups = [(module.GROUP, list(module.OPTS)) for module in conf.GROUPS]
-    return [*groups, (placement.GROUP, placement.options())]
+    return [
+        *groups,
+        (placement.GROUP, placement.options()),
+        (nova_auth.GROUP, nova_auth.options()),
+    ]

@@ -9,41 +9,20 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""[placement]: keystoneauth's options, as in nova.conf.
 
-Apart from the other groups, since keystoneauth takes longer to import than
-the commands that need no Placement take to run.
-"""
+"""[placement]: keystoneauth's options, as in nova.conf."""
 
-from keystoneauth1 import loading
 from oslo_config import cfg
 
-GROUP = "placement"
+from mig_placement.conf import credentials
 
-# keystoneauth's own default is to wait for ever.
-_TIMEOUT = 30
+GROUP = "placement"
+_SERVICE = "placement"
 
 
 def register(conf: cfg.ConfigOpts) -> None:
-    loading.register_session_conf_options(conf, GROUP)
-    loading.register_auth_conf_options(conf, GROUP)
-    loading.register_adapter_conf_options(conf, GROUP)
-    conf.set_default("timeout", _TIMEOUT, GROUP)
-    conf.set_default("service_type", "placement", GROUP)
-    conf.set_default("valid_interfaces", ["internal", "public"], GROUP)
+    credentials.register(conf, GROUP, _SERVICE)
 
 
 def options() -> list[cfg.Opt]:
-    """For the sample file; the plugin's options are the password's."""
-    conf = cfg.ConfigOpts()
-    register(conf)
-    groups = {
-        option.dest: option
-        for option in (
-            *loading.get_session_conf_options(),
-            *loading.get_auth_common_conf_options(),
-            *loading.get_auth_plugin_conf_options("password"),
-            *loading.get_adapter_conf_options(),
-        )
-    }
-    return list(groups.values())
+    return credentials.options(GROUP, _SERVICE)

@@ -92,4 +92,6 @@ def test_every_option_is_in_the_sample_file() -> None:
     }
     assert ("agent", "hypervisor_hostname") in listed
     assert ("placement", "auth-url") in listed
+    assert ("nova", "auth-url") in listed
+    assert ("gate", "compute_service") in listed
     assert len(listed) > 40

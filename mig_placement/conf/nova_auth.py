@@ -1,0 +1,32 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""[nova]: keystoneauth's options for the compute API.
+
+Its other options are in nova.
+"""
+
+from oslo_config import cfg
+
+from mig_placement.conf import credentials
+from mig_placement.conf import nova
+
+GROUP = nova.GROUP
+_SERVICE = "compute"
+
+
+def register(conf: cfg.ConfigOpts) -> None:
+    credentials.register(conf, GROUP, _SERVICE)
+
+
+def options() -> list[cfg.Opt]:
+    return credentials.options(GROUP, _SERVICE)

@@ -25,6 +25,7 @@ from mig_placement import keeper
 from mig_placement import picture
 from mig_placement import restore
 from mig_placement.geometry import verdict as verdicts
+from mig_placement.nova import guard as guards
 from mig_placement.placement import desired
 from mig_placement.placement import sync
 from mig_placement.service import files
@@ -44,6 +45,8 @@ _STOP = frozenset({signal.SIGTERM, signal.SIGINT})
 _FIRST_RETRY = 1.0
 # nova-compute makes the root soon after it started; a look costs one GET.
 _ROOT_RETRY = 10.0
+# Seconds for which a Nova that does not answer may delay a shutdown.
+_GOODBYE = 5.0
 
 
 @dataclasses.dataclass(slots=True)
@@ -88,8 +91,10 @@ class Agent:
         settings: conf.Settings,
         synchronizer: sync.Synchronizer,
         waker: wake.Waker,
+        guard: guards.Guard | None = None,
     ) -> None:
         self._settings = settings
+        self._guard = guard
         self._waker = waker
         self._nvml = nvml.Nvml(settings)
         self._cycle = cycle.Cycle(settings, self._nvml, synchronizer)
@@ -114,10 +119,14 @@ class Agent:
         """Until a signal; whether it asks for a new start (SIGHUP)."""
         self._readiness.start()
         self._watcher.start()
+        if self._guard:
+            self._guard.start()
         try:
             return self._loop()
         finally:
             self._readiness.stop()
+            if self._guard:
+                self._guard.stop()
             self._watcher.stop()
             self.let_go()
 
@@ -159,7 +168,16 @@ class Agent:
         with contextlib.suppress(Exception):
             # Nothing is known of the node: that is a doubt.
             self._cycle.tell(seen)
+        with contextlib.suppress(Exception):
+            self._follow(seen, told=False)
         return self._report(seen, text)
+
+    def _follow(self, seen: desired.Picture, *, told: bool) -> None:
+        """Let the host gate follow; it does not hold this thread up."""
+        if self._guard:
+            report = self._report(seen)
+            reasons = "; ".join(map(str, report.reasons()))
+            self._guard.follow(any(report.open_gpus()), reasons, told=told)
 
     def _passed(self) -> status.Report:
         seen = self._cycle.look(self._watcher.take())
@@ -184,16 +202,20 @@ class Agent:
 
         :raises PlacementError: it was not told.
         """
+        told = False
         try:
             outcome = self._cycle.tell(seen)
+            seen = desired.weighed(outcome.tree, seen, self._cycle.rules)
+            told = True
         except exception.RootNotFound as error:
             # Nothing is offered on a node that Placement does not know.
             self._retry.failed(_ROOT_RETRY)
             report = self._report(seen, str(error))
             return dataclasses.replace(report, root_missing=True)
+        finally:
+            self._follow(seen, told=told)
         self._retry.succeeded()
-        weighed = desired.weighed(outcome.tree, seen, self._cycle.rules)
-        return self._report(weighed)
+        return self._report(seen)
 
     def _report(
         self, seen: desired.Picture, trouble: str = ""
@@ -204,6 +226,7 @@ class Agent:
             told=not trouble,
             trouble=trouble,
             restore=self._keeper.lines,
+            compute_service=self._guard.line if self._guard else "",
         )
 
     def _announce(self, report: status.Report) -> None:
@@ -253,3 +276,6 @@ class Agent:
             LOG.error("the gate could not be closed: %s", error)
         else:
             LOG.info("stopped; the gate is closed, the host shuts down")
+        self._follow(seen, told=True)
+        if self._guard:
+            self._guard.stop(_GOODBYE)

@@ -25,6 +25,9 @@ from mig_placement import picture
 from mig_placement import version
 from mig_placement.geometry import functions
 from mig_placement.geometry import verdict as verdicts
+from mig_placement.nova import compute_service
+from mig_placement.nova import connection as nova_connection
+from mig_placement.nova import guard
 from mig_placement.placement import desired
 from mig_placement.service import lock
 from mig_placement.service import wake
@@ -55,7 +58,21 @@ def _built(options: cfg.ConfigOpts, waker: wake.Waker) -> agent.Agent:
     settings = conf.settings(options)
     way = cycle.way(settings)
     synchronizer = cycle.synchronizer(options, settings.root_name, way.attach)
-    return agent.Agent(settings, synchronizer, waker)
+    return agent.Agent(
+        settings, synchronizer, waker, _guard(options, settings, waker)
+    )
+
+
+def _guard(
+    options: cfg.ConfigOpts, settings: conf.Settings, waker: wake.Waker
+) -> guard.Guard | None:
+    """:raises ConfigError: the credentials in [nova] are not complete."""
+    if not settings.compute_service:
+        return None
+    gate = compute_service.HostGate(
+        nova_connection.adapter(options), settings.host
+    )
+    return guard.Guard(gate, settings.interval, waker.wake)
 
 
 def _close(options: cfg.ConfigOpts, error: exception.ConfigError) -> None:
@@ -92,6 +109,7 @@ def _serve(arguments: list[str]) -> None:
             _set_up_log(options)
             settings = conf.settings(options)
             cycle.rules(settings)
+            _guard(options, settings, waker)
         except exception.ConfigError as error:
             _close(options, error)
             raise

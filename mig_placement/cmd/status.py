@@ -94,6 +94,7 @@ def _fields(
             "placement": "in step" if placement["in_step"] else "not in step",
             "placement_trouble": placement["trouble"],
             "placement_last_success": placement["last_success"],
+            "compute_service": value.get("compute_service", ""),
             "restore": _Lines(value["restore"]),
             "nova": _Lines(value["nova"]),
             "gpus": _Gpus(value["gpus"]),

@@ -37,6 +37,8 @@ class Report:
     :ivar restore: what was done to bring the layout back, and what that
         waits for.
     :ivar root_missing: Placement knows no such node, and so offers nothing.
+    :ivar compute_service: what is known of nova-compute's service, where
+        [gate] compute_service asks for that.
     """
 
     picture: desired.Picture
@@ -45,6 +47,7 @@ class Report:
     trouble: str = ""
     restore: tuple[str, ...] = ()
     root_missing: bool = False
+    compute_service: str = ""
 
     @property
     def gate(self) -> str:
@@ -127,6 +130,7 @@ def describe(
             if report.told
             else placement_before.get("last_success"),
         },
+        "compute_service": report.compute_service,
         "restore": list(report.restore),
         "nova": list(report.picture.left_over),
         "gpus": _gpus(report),

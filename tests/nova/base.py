@@ -34,12 +34,14 @@ import fixtures
 from nova import context
 from nova import objects
 from nova.tests.functional.api import client
+from oslo_utils.fixture import uuidsentinel
 
 from mig_placement.demo import placement_server
 from mig_placement.placement import names
 from tests.functional import cloud as clouds
 from tests.functional import placement_app
 from tests.nova import gpu_host
+from tests.nova import nova_server
 
 HOST = "gpu1.example.org"
 OTHER = "gpu2.example.org"
@@ -109,6 +111,28 @@ class RealNovaTest(base.ServersTestBase):
         host.start_agent()
         host.wait_until_offered(*[per_gpu] * gpus)
         return host
+
+    def serve_nova(self) -> nova_server.NovaServer:
+        """Nova's API over TCP, for processes."""
+        return self.useFixture(
+            nova_server.NovaServer(
+                self.api_fixture.app(), self.api_fixture.project_id
+            )
+        )
+
+    def start_nova_compute_on(self, name: str, hypervisor: str) -> None:
+        """Start it on a host whose hypervisor has another name."""
+        connection = self._get_connection(hostname=hypervisor)
+        uuid = str(getattr(uuidsentinel, f"node_{hypervisor}"))
+        with (
+            mock.patch.object(self.mock_conn, "return_value", connection),
+            mock.patch("nova.virt.node.get_local_node_uuid", lambda: uuid),
+        ):
+            compute = self.start_service("compute", host=name)
+            compute.driver._host.get_connection = lambda: connection
+            compute.driver._host.get_node_uuid()
+        self.computes[name] = compute
+        self.compute_rp_uuids[name] = uuid
 
     def start_nova_compute(self, name: str = HOST) -> None:
         """Start it; VMs of one that was stopped before are still there."""

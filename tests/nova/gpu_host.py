@@ -82,7 +82,7 @@ class GpuHost(gpu_node.GpuNode):
 
     def configure(self, section: str, **options: str) -> None:
         """Set options; the next agent that is started has them."""
-        self.sections[section].update(options)
+        self.sections.setdefault(section, {}).update(options)
         self.write_config()
 
     # The hardware.

@@ -19,6 +19,7 @@ import sys
 from cliff import lister
 
 from mig_placement import conf
+from mig_placement import cycle
 from mig_placement import exception
 from mig_placement.cmd import base
 from mig_placement.geometry import layout
@@ -114,9 +115,7 @@ def _needed(settings: conf.Settings) -> needed.NovaConfig:
     declared = layout_file.load(settings.layout_file)
     node = base.observe(settings)
     wanted = layout.resolve(declared, settings.host, settings.label, node)
-    rules = needed.Rules(
-        settings.attach, settings.vgpu_types, settings.classes
-    )
+    rules = needed.Rules(cycle.way(settings), settings.classes)
     config = needed.needed(node, wanted, rules)
     note = needed.untold(node, config)
     if note:

@@ -114,7 +114,22 @@ def addresses(gpu: model.Gpu) -> tuple[str, ...]:
     )
 
 
-def check_one_profile(gpu: model.Gpu, declared: layouts.GpuLayout) -> None:
+def needed(
+    gpu: model.Gpu, declared: layouts.GpuLayout, way: Way
+) -> tuple[Wanted, ...]:
+    """As ``wanted``, proven to be attachable in a way.
+
+    :raises LayoutError: it is not.
+    """
+    if not needs_functions(declared, way):
+        return ()
+    _check_undivided(gpu, declared)
+    if way.attach is Attach.VFIO:
+        _check_one_profile(gpu, declared)
+    return wanted(gpu, declared, way.vgpu_types)
+
+
+def _check_one_profile(gpu: model.Gpu, declared: layouts.GpuLayout) -> None:
     """Refuse what Nova cannot have where it passes functions through.
 
     It has one provider for all functions of a GPU, and nova-compute does
@@ -295,10 +310,7 @@ def findings(
     """
     if gpu.fault or not needs_functions(declared, way):
         return ()
-    _check_undivided(gpu, declared)
-    if way.attach is Attach.VFIO:
-        check_one_profile(gpu, declared)
-    need = wanted(gpu, declared, way.vgpu_types)
+    need = needed(gpu, declared, way)
     if gpu.sriov is None or not gpu.sriov.functions:
         return (
             verdicts.Finding(

@@ -128,12 +128,10 @@ def _alias(profile: str) -> dict[str, str]:
 class Rules:
     """What the agent's own configuration says of it.
 
-    :ivar vgpu_types: [nova] vgpu_types, by profile.
     :ivar classes: [mapping] resource_classes, by profile.
     """
 
-    attach: str
-    vgpu_types: collections.abc.Mapping[str, str]
+    way: functions.Way
     classes: collections.abc.Mapping[str, str]
 
 
@@ -154,14 +152,14 @@ def needed(
     possible = {p.name for gpu in node.gpus for p in gpu.profiles}
     found = NovaConfig(
         layout.label,
-        rules.attach,
+        rules.way.attach,
         own_classes=frozenset(
             names.class_name(each, rules.classes) for each in possible
         ),
     )
-    if rules.attach == "none":
+    if rules.way.attach is functions.Attach.NONE:
         return found
-    functions.check_types_backed(profiles, rules.vgpu_types)
+    functions.check_types_backed(profiles, rules.way.vgpu_types)
     return _attached(found, node, layout, rules, classes)
 
 
@@ -176,10 +174,10 @@ def _attached(
     wanted = [
         each
         for gpu in gpus
-        for each in _wanted(gpu, layout.gpus[gpu.index], rules)
+        for each in _wanted(gpu, layout.gpus[gpu.index], rules.way)
     ]
     found = dataclasses.replace(found, cards=tuple(map(_card, gpus)))
-    if rules.attach == "mdev":
+    if rules.way.attach is functions.Attach.MDEV:
         return dataclasses.replace(
             found, mdev_types=_mdev_types(wanted, classes)
         )
@@ -191,7 +189,7 @@ def _attached(
 
 
 def _wanted(
-    gpu: model.Gpu, declared: layouts.GpuLayout, rules: Rules
+    gpu: model.Gpu, declared: layouts.GpuLayout, way: functions.Way
 ) -> tuple[functions.Wanted, ...]:
     if gpu.fault:
         raise exception.HardwareError(
@@ -199,14 +197,12 @@ def _wanted(
             where=str(gpu),
             mend="reset or replace it, or leave it out of the layout",
         )
-    if rules.attach == "vfio":
-        functions.check_one_profile(gpu, declared)
-    wanted = functions.wanted(gpu, declared, rules.vgpu_types)
-    why = functions.unfit(gpu, rules.attach, wanted)
+    wanted = functions.needed(gpu, declared, way)
+    why = functions.unfit(gpu, way.attach, wanted)
     if why:
         raise exception.ConfigError(
             why,
-            where=f"[nova] attach = {rules.attach}",
+            where=f"[nova] attach = {way.attach}",
             mend="set attach to what this host's kernel and NVIDIA's vGPU"
             " host driver have",
         )

@@ -126,7 +126,9 @@ class RealNovaTest(base.ServersTestBase):
         uuid = str(getattr(uuidsentinel, f"node_{hypervisor}"))
         with (
             mock.patch.object(self.mock_conn, "return_value", connection),
-            mock.patch("nova.virt.node.get_local_node_uuid", lambda: uuid),
+            mock.patch(
+                "nova.virt.node.get_local_node_uuid", return_value=uuid
+            ),
         ):
             compute = self.start_service("compute", host=name)
             compute.driver._host.get_connection = lambda: connection

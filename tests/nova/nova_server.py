@@ -78,5 +78,3 @@ class NovaServer(fixtures.Fixture):
             "token": user,
             "endpoint_override": url,
         }
-
-

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-# ruff: noqa: PT009
 # mypy: disable-error-code="misc"
 """The host gate, at a real Nova."""
 

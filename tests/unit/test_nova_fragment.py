@@ -167,7 +167,7 @@ def test_functions_are_foretold_while_sriov_is_off() -> None:
     on = vgpu.gpu()
     off = vgpu.gpu(sriov=False)
     layout = vgpu.node_layout(["1g.5gb"] * 7)
-    rules = needed.Rules("mdev", {}, {})
+    rules = vgpu.rules_of("mdev")
     nodes = [models.node(gpu) for gpu in (on, off)]
     first, second = (needed.needed(each, layout, rules) for each in nodes)
     assert render.render(first) == render.render(second)
@@ -185,7 +185,7 @@ def _refused(
     vgpu_types: dict[str, str] | None = None,
     classes: dict[str, str] | None = None,
 ) -> exception.MigPlacementError:
-    rules = needed.Rules(attach, vgpu_types or {}, classes or {})
+    rules = vgpu.rules_of(attach, vgpu_types, classes)
     layout = vgpu.node_layout(profiles)
     with pytest.raises(exception.MigPlacementError) as raised:
         needed.needed(models.node(*gpus), layout, rules)
@@ -279,7 +279,7 @@ def test_models_with_the_same_profile_have_sections_of_one_class() -> None:
     ]
     gpus = [vgpu.gpu(index, name) for index, name in enumerate(names[:2])]
     layout = vgpu.node_layout(["1g.10gb"], ["1g.10gb"])
-    rules = needed.Rules("mdev", {}, {})
+    rules = vgpu.rules_of("mdev")
     config = needed.needed(models.node(*gpus), layout, rules)
     assert len(config.mdev_types) == 2
     assert {e.resource_class for e in config.mdev_types} == {

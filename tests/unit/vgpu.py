@@ -16,6 +16,7 @@ import pathlib
 
 from hypothesis import strategies as st
 
+from mig_placement.geometry import functions
 from mig_placement.geometry import layout
 from mig_placement.hardware import model
 from mig_placement.nova import config_files
@@ -97,6 +98,15 @@ def node_layout(
     )
 
 
+def rules_of(
+    attach: str,
+    vgpu_types: collections.abc.Mapping[str, str] | None = None,
+    classes: collections.abc.Mapping[str, str] | None = None,
+) -> needed.Rules:
+    way = functions.Way(functions.Attach(attach), vgpu_types or {})
+    return needed.Rules(way, classes or {})
+
+
 def config(
     *gpus: collections.abc.Sequence[str],
     attach: str = "mdev",
@@ -105,7 +115,7 @@ def config(
 ) -> needed.NovaConfig:
     """What A100s with so many profiles each need."""
     node = models.node(*(gpu(i, attach=attach) for i in range(len(gpus))))
-    rules = needed.Rules(attach, vgpu_types or {}, classes or {})
+    rules = rules_of(attach, vgpu_types, classes)
     return needed.needed(node, node_layout(*gpus), rules)
 
 
@@ -142,8 +152,9 @@ def pairs(
     )
     known = sorted({p.name for each in node.gpus for p in each.profiles})
     named = draw(st.lists(st.sampled_from(known), unique=True, max_size=3))
-    rules = needed.Rules(
-        attach, {}, {each: f"CUSTOM_OF_{n}" for n, each in enumerate(named)}
+    rules = rules_of(
+        attach,
+        classes={each: f"CUSTOM_OF_{n}" for n, each in enumerate(named)},
     )
     kinds = 1 if attach == "vfio" else 7
     first, second = (

@@ -62,6 +62,16 @@ def is_custom(name: str) -> bool:
     return len(name) <= _MAX_NAME and bool(_CUSTOM.fullmatch(name))
 
 
+def is_profile(text: str) -> bool:
+    """Whether a text is written as a profile's name is."""
+    return bool(_PROFILE.fullmatch(text))
+
+
+def is_compute_profile(profile: str) -> bool:
+    """Whether a profile is a compute instance's: ``1c.3g.20gb``."""
+    return "c." in profile
+
+
 def _symbol(text: str) -> str:
     return re.sub(r"[^A-Z0-9]+", "_", text.upper()).strip("_")
 

@@ -95,6 +95,14 @@ class Client:
         """All providers under a root, without inventories and traits."""
         return self._providers(in_tree=root_uuid)
 
+    def with_trait(self, trait: str) -> tuple[model.Provider, ...]:
+        """All providers that have the trait, which must exist."""
+        return self._providers(required=trait)
+
+    def with_room(self, resource_class: str) -> tuple[model.Provider, ...]:
+        """All providers with a free unit of the class, which must exist."""
+        return self._providers(resources=f"{resource_class}:1")
+
     def _providers(self, **query: str) -> tuple[model.Provider, ...]:
         answer = self._get("/resource_providers", params=query)
         with _validated("/resource_providers"):
@@ -125,6 +133,16 @@ class Client:
                 _string(name): _integer(count)
                 for name, count in answer["usages"].items()
             }
+
+    def classes(self) -> frozenset[str]:
+        """All resource classes that exist."""
+        url = "/resource_classes"
+        answer = self._get(url)
+        with _validated(url):
+            return frozenset(
+                _string(item["name"])
+                for item in _list(answer["resource_classes"])
+            )
 
     def known_traits(
         self, traits: collections.abc.Iterable[str]

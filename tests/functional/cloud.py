@@ -260,6 +260,10 @@ class Cloud:
                 self._call("PUT", f"/traits/{name}")
         self._put_under_generation(uuid, "traits", wanted)
 
+    def create_class(self, name: str) -> None:
+        """A custom resource class; harmless where it exists."""
+        self._call("PUT", f"/resource_classes/{name}")
+
     def create_child(self, parent: str, name: str) -> str:
         """A child provider of somebody else's."""
         uuid = str(uuidlib.uuid4())

@@ -19,6 +19,7 @@ import pathlib
 
 from cliff import lister
 
+from mig_placement import conf
 from mig_placement import exception
 from mig_placement.cmd import base
 from mig_placement.cmd import discover
@@ -58,21 +59,8 @@ class Check(base.Mixin, lister.Lister):
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
         settings = self.settings()
-        path = pathlib.Path(parsed_args.file or settings.layout_file)
-        declared = layout_file.load(path)
-        if parsed_args.label:
-            # What is asked for by hand is checked, whatever host it is for.
-            declared = dataclasses.replace(declared, hosts=())
-        only_layout = bool(parsed_args.model)
-        node = (
-            discover.hypothetical_node(parsed_args.model)
-            if only_layout
-            else base.observe(settings)
-        )
-        wanted = layout.resolve(
-            declared, settings.host, parsed_args.label or settings.label, node
-        )
-        if only_layout:
+        node, wanted = resolve(settings, parsed_args)
+        if parsed_args.model:
             return _COLUMNS[:4], [_declared(gpu, wanted) for gpu in node.gpus]
         ailments = health.ailments(marks.read(settings.run_dir))
         verdict = compare.compare(node, wanted, ailments)
@@ -80,6 +68,28 @@ class Check(base.Mixin, lister.Lister):
         if held is not None or not verdict.matches:
             self.exit_status = exception.EXIT_MISMATCH
         return _COLUMNS, _rows(node, wanted, verdict, held)
+
+
+def resolve(
+    settings: conf.Settings, parsed_args: argparse.Namespace
+) -> tuple[model.Node, layout.NodeLayout]:
+    """The node, or one of --model, and its layout.
+
+    :raises LayoutError: it cannot have the layout.
+    :raises HardwareError: NVML gives no usable answer.
+    """
+    path = pathlib.Path(parsed_args.file or settings.layout_file)
+    declared = layout_file.load(path)
+    if parsed_args.label:
+        # What is asked for by hand is checked, whatever host it is for.
+        declared = dataclasses.replace(declared, hosts=())
+    node = (
+        discover.hypothetical_node(parsed_args.model)
+        if parsed_args.model
+        else base.observe(settings)
+    )
+    label = parsed_args.label or settings.label
+    return node, layout.resolve(declared, settings.host, label, node)
 
 
 def _declared(gpu: model.Gpu, wanted: layout.NodeLayout) -> tuple[object, ...]:

@@ -1,0 +1,178 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A cloud's flavors, through openstacksdk: typed, no decisions."""
+
+import collections.abc
+import contextlib
+from typing import Any
+
+import openstack
+from keystoneauth1 import exceptions as ks
+from openstack import connection as sdk
+from openstack import exceptions as sdk_exceptions
+from oslo_config import cfg
+
+from mig_placement import exception
+from mig_placement.conf import placement as placement_options
+from mig_placement.nova import connection
+from mig_placement.nova import flavors
+from mig_placement.placement import client
+from mig_placement.placement import connection as placement_connection
+
+
+class Cloud:
+    """Flavors and Placement of one cloud.
+
+    With the credentials in [nova] and [placement]; where those have none,
+    with those of clouds.yaml, OS_CLOUD or the OS_ environment variables.
+
+    :raises ConfigError: there are none, or they are not complete.
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        self._conf = conf
+        self._configured = connection.is_configured(conf)
+        with _translated():
+            self._sdk = _connection(conf) if self._configured else _named()
+
+    def placement(self) -> client.Client:
+        """:raises ConfigError: there are no credentials for it."""
+        placement_options.register(self._conf)
+        section = self._conf[placement_options.GROUP]
+        if section.auth_type or self._configured:
+            return placement_connection.connect(self._conf)
+        with _translated():
+            return client.Client(self._sdk.placement)
+
+    def list_flavors(self) -> list[flavors.Flavor]:
+        """All flavors, those of other projects too.
+
+        :raises NovaError: they cannot be read.
+        """
+        with _translated():
+            # Where the list has no keys, each flavor is asked for its own:
+            # one of ours without any is what a check is to find.
+            return [
+                _flavor(each)
+                for each in self._sdk.compute.flavors(
+                    is_public=None, get_extra_specs=True
+                )
+            ]
+
+    def apply(self, change: flavors.Change) -> None:
+        """Create the flavor where there is none, and set keys.
+
+        :raises NovaError: Nova did not do it.
+        """
+        compute = self._sdk.compute
+        found: Any = change.flavor.id
+        with _translated():
+            if change.create:
+                found = compute.create_flavor(**_attributes(change.flavor))
+            if change.extra_specs:
+                compute.create_flavor_extra_specs(
+                    found, dict(change.extra_specs)
+                )
+
+
+def _connection(conf: cfg.ConfigOpts) -> Any:
+    return sdk.Connection(
+        session=connection.make_session(conf),
+        oslo_conf=conf,
+        service_types=["compute"],
+    )
+
+
+def _named() -> Any:
+    try:
+        return openstack.connect()
+    except (
+        sdk_exceptions.ConfigException,
+        ks.MissingRequiredOptions,
+    ) as error:
+        raise exception.ConfigError(
+            f"there are no credentials for Nova ({connection.short(error)})",
+            where="[nova]",
+            mend="give them there, or name a cloud of clouds.yaml in OS_CLOUD",
+        ) from error
+
+
+def _attributes(flavor: flavors.Flavor) -> dict[str, Any]:
+    return {
+        "name": flavor.name,
+        "vcpus": flavor.size.vcpus,
+        "ram": flavor.size.ram,
+        "disk": flavor.size.disk,
+        "is_public": flavor.size.public,
+    }
+
+
+def _flavor(found: Any) -> flavors.Flavor:
+    return flavors.Flavor(
+        name=_text(found.name),
+        id=_text(found.id),
+        size=flavors.Size(
+            int(found.vcpus),
+            int(found.ram),
+            int(found.disk),
+            bool(found.is_public),
+        ),
+        extra_specs={
+            _text(key): _text(value)
+            for key, value in (found.extra_specs or {}).items()
+        },
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value
+
+
+@contextlib.contextmanager
+def _translated() -> collections.abc.Iterator[None]:
+    """Raise our exceptions in place of the SDK's and keystoneauth's."""
+    try:
+        with connection.translated():
+            yield
+    except sdk_exceptions.HttpException as error:
+        raise _http_error(error) from error
+    except sdk_exceptions.SDKException as error:
+        raise connection.unreachable(
+            f"no usable answer ({connection.short(error)})"
+        ) from error
+    except (TypeError, ValueError, AttributeError, LookupError) as error:
+        raise exception.NovaBadAnswer(
+            f"the answer is not one of Nova's API ({connection.short(error)})",
+            where="Nova",
+            mend="see whether the credentials lead to Nova's API",
+        ) from error
+
+
+def _http_error(
+    error: sdk_exceptions.HttpException,
+) -> exception.NovaError:
+    where = f"Nova {error.url or ''}".strip()
+    status = error.status_code
+    if status == 401:
+        return connection.unauthorized()
+    if status == 403:
+        return connection.forbidden(where)
+    if status is None or status >= 500 or status == 429:
+        return connection.unreachable(f"HTTP status {status}", where)
+    return exception.NovaBadAnswer(
+        f"refused with HTTP status {status} ({connection.short(error)})",
+        where=where,
+        mend="see whether the credentials lead to Nova's API",
+    )

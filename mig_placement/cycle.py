@@ -36,6 +36,7 @@ from mig_placement.service import hold
 from mig_placement.service import lock
 from mig_placement.service import marks
 from mig_placement.service import nvml
+from mig_placement.service import way
 
 LOG = logging.getLogger(__name__)
 
@@ -48,14 +49,7 @@ def rules(settings: conf.Settings) -> desired.Rules:
         scope=desired.Scope(settings.scope),
         classes=settings.classes,
         traits=settings.traits,
-        way=way(settings),
-    )
-
-
-def way(settings: conf.Settings) -> functions.Way:
-    """How VMs of the node get their slices."""
-    return functions.Way(
-        functions.Attach(settings.attach), settings.vgpu_types
+        way=way.way(settings),
     )
 
 

@@ -41,6 +41,7 @@ from mig_placement.service import hands
 from mig_placement.service import lock
 from mig_placement.service import nvml
 from mig_placement.service import systemd
+from mig_placement.service import way
 
 LOG = logging.getLogger(__name__)
 
@@ -148,9 +149,7 @@ class Restorer:
         self._teller = teller
         self._classes = classes
         self._progress = progress
-        self._way = functions.Way(
-            functions.Attach(settings.attach), settings.vgpu_types
-        )
+        self._way = way.way(settings)
 
     def plans(
         self,

@@ -31,6 +31,7 @@ from mig_placement.nova import guard
 from mig_placement.placement import desired
 from mig_placement.service import lock
 from mig_placement.service import wake
+from mig_placement.service import way as ways
 
 LOG = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ def _set_up_log(options: cfg.ConfigOpts) -> None:
 def _built(options: cfg.ConfigOpts, waker: wake.Waker) -> agent.Agent:
     """:raises ConfigError: something configured cannot be used."""
     settings = conf.settings(options)
-    way = cycle.way(settings)
+    way = ways.way(settings)
     synchronizer = cycle.synchronizer(options, settings.root_name, way.attach)
     return agent.Agent(
         settings, synchronizer, waker, _guard(options, settings, waker)

@@ -24,6 +24,7 @@ from mig_placement import exception
 from mig_placement.cmd import base
 from mig_placement.cmd import discover
 from mig_placement.geometry import compare
+from mig_placement.geometry import functions
 from mig_placement.geometry import layout
 from mig_placement.geometry import layout_file
 from mig_placement.geometry import verdict as verdicts
@@ -31,6 +32,7 @@ from mig_placement.hardware import health
 from mig_placement.hardware import model
 from mig_placement.service import hold
 from mig_placement.service import marks
+from mig_placement.service import way as ways
 
 _COLUMNS = ("GPU", "PCI address", "Declared", "Observed", "Verdict", "Why")
 
@@ -63,7 +65,8 @@ class Check(base.Mixin, lister.Lister):
         if parsed_args.model:
             return _COLUMNS[:4], [_declared(gpu, wanted) for gpu in node.gpus]
         ailments = health.ailments(marks.read(settings.run_dir))
-        verdict = compare.compare(node, wanted, ailments)
+        compared = compare.compare(node, wanted, ailments)
+        verdict = functions.judge(compared, node, wanted, ways.way(settings))
         held = hold.read(settings.state_dir)
         if held is not None or not verdict.matches:
             self.exit_status = exception.EXIT_MISMATCH

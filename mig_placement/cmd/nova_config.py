@@ -19,7 +19,6 @@ import sys
 from cliff import lister
 
 from mig_placement import conf
-from mig_placement import cycle
 from mig_placement import exception
 from mig_placement.cmd import base
 from mig_placement.geometry import layout
@@ -30,6 +29,7 @@ from mig_placement.nova import needed
 from mig_placement.nova import render
 from mig_placement.placement import names
 from mig_placement.service import files
+from mig_placement.service import way as ways
 
 _COLUMNS = ("Section", "Option", "Have", "Need", "Why")
 
@@ -115,7 +115,7 @@ def _needed(settings: conf.Settings) -> needed.NovaConfig:
     declared = layout_file.load(settings.layout_file)
     node = base.observe(settings)
     wanted = layout.resolve(declared, settings.host, settings.label, node)
-    rules = needed.Rules(cycle.way(settings), settings.classes)
+    rules = needed.Rules(ways.way(settings), settings.classes)
     config = needed.needed(node, wanted, rules)
     note = needed.untold(node, config)
     if note:

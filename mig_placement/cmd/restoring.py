@@ -32,6 +32,7 @@ from mig_placement.hardware import model
 from mig_placement.placement import desired
 from mig_placement.placement import model as placement
 from mig_placement.service import nvml
+from mig_placement.service import way as ways
 
 _IN_USE = re.compile(r"(?P<gpu>\d+):(?P<profile>[^@]+)@(?P<start>\d+)")
 
@@ -119,7 +120,7 @@ def _cycle(
     options: cfg.ConfigOpts, settings: conf.Settings, library: nvml.Nvml
 ) -> cycles.Cycle:
     synchronizer = cycles.synchronizer(
-        options, settings.root_name, cycles.way(settings).attach
+        options, settings.root_name, ways.way(settings).attach
     )
     return cycles.Cycle(settings, library, synchronizer)
 

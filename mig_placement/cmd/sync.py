@@ -23,6 +23,7 @@ from mig_placement import exception
 from mig_placement.cmd import base
 from mig_placement.placement import sync
 from mig_placement.service import nvml
+from mig_placement.service import way as ways
 
 
 class Sync(base.Mixin, lister.Lister):
@@ -70,7 +71,7 @@ def once(
     :raises PlacementError: Placement does not hold what it should.
     """
     synchronizer = cycle.synchronizer(
-        options, settings.root_name, cycle.way(settings).attach
+        options, settings.root_name, ways.way(settings).attach
     )
     library = nvml.Nvml(settings)
     try:

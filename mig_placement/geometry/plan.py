@@ -199,21 +199,36 @@ class _Gpu:
         sriov = self._gpu.sriov
         needed = functions.needs_functions(wanted, way)
         if needed and sriov is not None and not sriov.functions:
-            return self._with_sriov(wanted)
-        types: dict[str, model.VgpuType] = {}
-        if needed and way.attach is functions.Attach.VFIO:
-            need = functions.wanted(self._gpu, wanted, way.vgpu_types)
-            types = {each.pci_address: each.vgpu_type for each in need}
+            return self._with_sriov(wanted, way)
         held = {self._existing[each].gi_id for each in self._pinned}
-        return with_types(self.planned(wanted), types, held)
+        return with_types(self.planned(wanted), self._types(wanted, way), held)
 
-    def _with_sriov(self, wanted: layout.GpuLayout) -> GpuPlan:
-        """First of all: the instances would not survive it."""
+    def _types(
+        self, wanted: layout.GpuLayout, way: functions.Way
+    ) -> dict[str, model.VgpuType]:
+        """What each function is to have, by its address."""
+        if way.attach is not functions.Attach.VFIO:
+            return {}
+        need = functions.needed(self._gpu, wanted, way)
+        return {each.pci_address: each.vgpu_type for each in need}
+
+    def _with_sriov(
+        self, wanted: layout.GpuLayout, way: functions.Way
+    ) -> GpuPlan:
+        """SR-IOV before all that would not survive it."""
         emptied = self.planned(dataclasses.replace(wanted, instances=()))
         if emptied.waiting:
             return emptied
+        bare = dataclasses.replace(
+            self._gpu, instances=(), mig_mode=True, mig_pending=True
+        )
+        filled = with_types(
+            _Gpu(bare, [], ()).planned(wanted), self._types(wanted, way)
+        )
         return dataclasses.replace(
-            emptied, steps=(*emptied.steps, EnableSriov())
+            emptied,
+            steps=(*emptied.steps, EnableSriov(), *filled.steps),
+            after=filled.after,
         )
 
     def planned(self, wanted: layout.GpuLayout) -> GpuPlan:

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-# ruff: noqa: PT009
 # mypy: disable-error-code="misc"
 """The flavors command, at a real Nova and a real Placement."""
 
@@ -19,6 +18,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import unittest
 from typing import Any
 
 from mig_placement.placement import names
@@ -190,7 +190,7 @@ class FlavorsTest(base.RealNovaTest):
             "openstack"
         )
         if not client:
-            self.skipTest("python-openstackclient is not installed")
+            raise unittest.SkipTest("python-openstackclient is not installed")
         printed = self.host.tool("flavors", *SMALL).stdout
         self.run_commands(printed, client)
         made = self.known()[NAME]

@@ -162,7 +162,13 @@ def _steps(
 
 def test_sriov_comes_before_the_instances() -> None:
     gpu = dataclasses.replace(_gpu(0), mig_mode=False, mig_pending=False)
-    assert _steps(gpu, _layout("1g.5gb"), _MDEV) == ["SetMode", "EnableSriov"]
+    assert _steps(gpu, _layout("1g.5gb"), _VFIO) == [
+        "SetMode",
+        "EnableSriov",
+        "CreateGpuInstance",
+        "CreateComputeInstance",
+        "SetVgpuType",
+    ]
 
 
 def test_instances_in_use_keep_sriov_off() -> None:

@@ -1,0 +1,22 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""The way of attaching slices that the configuration asks for."""
+
+from mig_placement import conf
+from mig_placement.geometry import functions
+
+
+def way(settings: conf.Settings) -> functions.Way:
+    """How VMs of the node get their slices."""
+    return functions.Way(
+        functions.Attach(settings.attach), settings.vgpu_types
+    )

@@ -229,8 +229,8 @@ def mdev_provider_name(root_name: str, pci_address: str) -> str:
 
 def pci_provider_name(root_name: str, pci_address: str) -> str:
     """The name of Nova's provider of a GPU whose functions it passes
-    through (vfio): by the GPU's address, not by theirs."""
-    return f"{root_name}_{pci_address}"
+    through (vfio): by the GPU's address, not by theirs, in capitals."""
+    return f"{root_name}_{pci_address.upper()}"
 
 
 def is_mdev_provider(name: str, root_name: str) -> bool:
@@ -248,7 +248,7 @@ def gpu_address(name: str, root_name: str) -> str | None:
     return _address_after(name, f"{root_name}_mig_", _UNDERSCORED)
 
 
-_ADDRESS = re.compile(r"([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])")
+_ADDRESS = re.compile(r"([0-9A-F]{4,8}):([0-9A-F]{2}):([0-9A-F]{2})\.([0-7])")
 _UNDERSCORED = re.compile(
     r"([0-9a-f]{4,8})_([0-9a-f]{2})_([0-9a-f]{2})_([0-7])"
 )

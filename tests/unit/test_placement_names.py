@@ -122,3 +122,10 @@ def test_a_providers_uuid_depends_on_root_and_name_alone() -> None:
     first = names.provider_uuid(_ROOT, "n1_mig_0000_41_00_0")
     assert first == names.provider_uuid(_ROOT, "n1_mig_0000_41_00_0")
     assert first != names.provider_uuid(_ROOT, "n1_mig_0000_42_00_0")
+
+
+def test_novas_pci_providers_have_capitals_in_their_names() -> None:
+    name = names.pci_provider_name("n1", "0000:ca:00.0")
+    assert name == "n1_0000:CA:00.0"
+    assert names.is_pci_provider(name, "n1")
+    assert not names.is_pci_provider("n1_mig_0000_ca_00_0", "n1")

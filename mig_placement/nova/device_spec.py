@@ -40,12 +40,12 @@ _FALSE = frozenset({"0", "f", "false", "off", "n", "no"})
 class Address:
     """A device_spec's address: a pattern for each field.
 
-    :ivar is_single: whether every field is one value. If it is a GPU's,
+    :ivar single: the address where there is one alone. If it is a GPU's,
         Nova takes its functions as well.
     """
 
     patterns: tuple[str, ...] = (".*",) * len(_FIELDS)
-    is_single: bool = False
+    single: str = ""
 
     def matches(self, pci_address: str) -> bool:
         fields = re.split("[:.]", pci_address)
@@ -80,10 +80,7 @@ class DeviceSpec:
         """
         return self.vendor_id in (None, NVIDIA) and (
             self.address.matches(pci_address)
-            or (
-                self.address.is_single
-                and self.address.matches(card.pci_address)
-            )
+            or self.address.single == card.pci_address
         )
 
     def covers_card(self, card: needed.Card) -> bool:
@@ -135,7 +132,7 @@ def alias(text: str) -> Alias:
 def normal(name: str) -> str:
     """The class or trait that Nova makes of a name."""
     upper = name.strip().upper()
-    if not upper or re.fullmatch(r"CUSTOM_[A-Z0-9_]+", upper):
+    if not upper or upper.startswith("CUSTOM_"):
         return upper
     return "CUSTOM_" + re.sub(r"[^A-Z0-9_]+", "_", upper)
 
@@ -220,16 +217,25 @@ def _glob(text: str, where: str) -> Address:
     if len(fields) > len(_FIELDS) - 1:
         raise _refused(f"{text!r} is no PCI address", where)
     padded = [""] * (len(_FIELDS) - 1 - len(fields)) + fields + [function]
-    texts = [each.strip() or _ANY for each in padded]
+    values = [
+        _value(each.strip() or _ANY, digits, most, where)
+        for each, (_, digits, most) in zip(padded, _FIELDS, strict=True)
+    ]
     return Address(
-        tuple(
-            ".*"
-            if each == _ANY
-            else f"{_hexadecimal(each, most, where):0{digits}x}$"
-            for each, (_, digits, most) in zip(texts, _FIELDS, strict=True)
-        ),
-        is_single=_ANY not in texts,
+        tuple(f"{each}$" if each else ".*" for each in values),
+        _joined(values) if all(values) else "",
     )
+
+
+def _value(text: str, digits: int, most: int, where: str) -> str:
+    """As sysfs has it; empty for any."""
+    if text == _ANY:
+        return ""
+    return f"{_hexadecimal(text, most, where):0{digits}x}"
+
+
+def _joined(fields: collections.abc.Sequence[str]) -> str:
+    return "{}:{}:{}.{}".format(*fields)
 
 
 def _regular(value: dict[str, Any], where: str) -> Address:
@@ -241,8 +247,8 @@ def _regular(value: dict[str, Any], where: str) -> Address:
             re.compile(each)
         except re.error as error:
             raise _refused(f"{each!r}: {error}", where) from error
-    single = all(re.fullmatch("[0-9A-Fa-f]*", each) for each in patterns)
-    return Address(patterns, is_single=single)
+    # One with other signs is no address of a GPU.
+    return Address(patterns, _joined(patterns))
 
 
 def _refused(what: str, where: str) -> exception.ConfigError:

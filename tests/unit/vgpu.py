@@ -14,8 +14,6 @@
 import collections.abc
 import pathlib
 
-from hypothesis import strategies as st
-
 from mig_placement.geometry import functions
 from mig_placement.geometry import layout
 from mig_placement.hardware import model
@@ -65,13 +63,13 @@ def gpu(
 ) -> model.Gpu:
     types = vgpu_types(name)
     ids = frozenset(each.type_id for each in types)
-    functions = tuple(
+    virtual = tuple(
         function(index, number, attach, ids)
         for number in range(TOTAL_FUNCTIONS if sriov else 0)
     )
     values: dict[str, object] = {
         "vgpu_types": types,
-        "sriov": model.Sriov(TOTAL_FUNCTIONS, 4, 1, functions),
+        "sriov": model.Sriov(TOTAL_FUNCTIONS, 4, 1, virtual),
         **changes,
     }
     return models.gpu(name, index, **values)
@@ -127,47 +125,3 @@ def read(folder: pathlib.Path, *texts: str) -> config_files.Found:
         path.write_text(text)
         paths.append(str(path))
     return config_files.read(paths)
-
-
-@st.composite
-def configs(draw: st.DrawFn) -> needed.NovaConfig:
-    """Of one to three GPUs of some model each, with some instances."""
-    return draw(pairs())[0]
-
-
-@st.composite
-def pairs(
-    draw: st.DrawFn,
-) -> tuple[needed.NovaConfig, needed.NovaConfig]:
-    """Of two layouts for one node, which may be the same."""
-    attach = draw(st.sampled_from(["mdev", "vfio"]))
-    some = draw(
-        st.lists(st.sampled_from(models.NAMES), min_size=1, max_size=3)
-    )
-    node = models.node(
-        *(
-            gpu(index, name, attach, sriov=draw(st.booleans()))
-            for index, name in enumerate(some)
-        )
-    )
-    known = sorted({p.name for each in node.gpus for p in each.profiles})
-    named = draw(st.lists(st.sampled_from(known), unique=True, max_size=3))
-    rules = rules_of(
-        attach,
-        classes={each: f"CUSTOM_OF_{n}" for n, each in enumerate(named)},
-    )
-    kinds = 1 if attach == "vfio" else 7
-    first, second = (
-        node_layout(*(draw(_profiles(name, kinds)) for name in some))
-        for _ in range(2)
-    )
-    return needed.needed(node, first, rules), needed.needed(
-        node, second, rules
-    )
-
-
-def _profiles(name: str, kinds: int) -> st.SearchStrategy[list[str]]:
-    known = [each.name for each in models.profiles(name)]
-    return st.lists(
-        st.sampled_from(known), min_size=1, max_size=kinds, unique=True
-    ).flatmap(lambda some: st.lists(st.sampled_from(some), max_size=7))

@@ -19,6 +19,7 @@ import collections
 import collections.abc
 import json
 
+from mig_placement.geometry import functions
 from mig_placement.nova import config_files
 from mig_placement.nova import device_spec
 from mig_placement.nova import difference
@@ -113,7 +114,7 @@ def _surplus(
 ) -> _Differences:
     why = (
         "functions without an instance, which Nova offers nevertheless"
-        if config.attach == "vfio"
+        if config.attach is functions.Attach.VFIO
         else "functions that carry mdevs"
     )
     for spec, addresses in surplus.items():
@@ -209,4 +210,6 @@ def _alias_wrong(wanted: dict[str, str], have: device_spec.Alias) -> str:
         )
         if differs
     ]
-    return f"{', '.join(wrong)}: no function has that" if wrong else ""
+    if not wrong:
+        return ""
+    return f"its {' and '.join(wrong)} differs from the functions'"

@@ -14,6 +14,7 @@
 import collections.abc
 import json
 
+from mig_placement.geometry import functions
 from mig_placement.nova import needed
 
 _NOTHING = "# Nothing is needed"
@@ -58,7 +59,7 @@ def _blocks(
 
 
 def _why_nothing(config: needed.NovaConfig) -> str:
-    if config.attach == "none":
+    if config.attach is functions.Attach.NONE:
         return "where Nova attaches nothing"
     return "for a layout without instances"
 

@@ -329,6 +329,26 @@ def test_sighup_with_a_broken_configuration_changes_nothing(
     node.closes("INSTANCE_MISSING")
 
 
+def test_sighup_with_credentials_of_no_use_changes_nothing(
+    node: Node,
+) -> None:
+    agent = node.start_agent()
+    node.opens()
+    good = node.sections["placement"]
+    node.sections["placement"] = {**good, "auth_type": "of-no-plugin"}
+    node.write_config()
+    agent.send_signal(signal.SIGHUP)
+    gpu_node.within(lambda: "stays as it was" in node.log_text())
+    node.gpus.destroy_instance(0, (0, 1))
+    node.closes("INSTANCE_MISSING")
+    assert agent.poll() is None
+    node.sections["placement"] = good
+    node.sections["mapping"] = {"traits": "CUSTOM_RACK_7"}
+    node.write_config()
+    agent.send_signal(signal.SIGHUP)
+    gpu_node.within(lambda: "CUSTOM_RACK_7" in node.provider().traits)
+
+
 def test_a_class_renamed_under_a_vm_closes_until_the_vm_has_gone(
     node: Node,
 ) -> None:
@@ -360,6 +380,20 @@ def test_a_wrong_option_ends_the_agent_with_the_gate_closed(
     assert agent.wait(gpu_node.PATIENCE) == exception.EXIT_USAGE
     assert agent.stderr is not None
     assert b"scope" in agent.stderr.read()
+    node.closes("CONFIG_INVALID")
+
+
+def test_a_wrong_logging_option_ends_the_agent_with_the_gate_closed(
+    node: Node,
+) -> None:
+    assert node.tool("sync").returncode == 0
+    path = str(node.folder / "no-such-logging.conf")
+    node.sections["DEFAULT"]["log_config_append"] = path
+    node.write_config()
+    agent = node.start_agent()
+    assert agent.wait(gpu_node.PATIENCE) == exception.EXIT_USAGE
+    assert agent.stderr is not None
+    assert b"logging cannot be set up" in agent.stderr.read()
     node.closes("CONFIG_INVALID")
 
 

@@ -205,6 +205,25 @@ def test_a_root_that_nova_made_anew_is_found(node: Node) -> None:
     assert node.candidates() == 1
 
 
+def test_a_root_made_anew_with_its_uuid_and_generation_is_seen(
+    node: Node,
+) -> None:
+    node.tell(_open(7))
+    before = node.cloud.provider(node.root)
+    node.cloud.delete_root(node.root)
+    node.cloud.create_root(pictures.ROOT_NAME, uuid=node.root)
+    for _ in range(before.generation):
+        if node.cloud.provider(node.root).generation == before.generation:
+            break
+        node.cloud.set_inventories(
+            node.root, node.cloud.inventories(node.root)
+        )
+    assert node.cloud.provider(node.root).generation == before.generation
+    node.tell(_open(7))
+    assert names.NODE_READY in node.cloud.traits(node.root)
+    assert node.candidates() == 1
+
+
 def test_a_missing_root_is_waited_for_and_never_made(
     placement: placement_app.InProcessPlacement,
 ) -> None:

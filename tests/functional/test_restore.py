@@ -12,7 +12,9 @@
 """Bringing the layout back, with every step that can go wrong."""
 
 import dataclasses
+import os
 import pathlib
+import shlex
 import sys
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -611,6 +613,35 @@ def test_an_instance_allocated_whole_is_not_divided_and_offered_again(
     node.restore()
     assert node.gpus.mutations == mutations, "either may be the VM's"
     assert node.offered() == {}
+
+
+@pytest.mark.parametrize(
+    ("then", "succeeds"),
+    [("wait", False), ("exit 0", True)],
+    ids=["time-out", "left behind"],
+)
+def test_no_child_of_a_command_outlives_it(
+    then: str, succeeds: bool, tmp_path: pathlib.Path
+) -> None:
+    held = tmp_path / "held"
+    os.mkfifo(held)
+    reader = os.open(held, os.O_RDONLY | os.O_NONBLOCK)
+    # The child has the pipe open for as long as it lives.
+    script = f"exec 3>{held}; echo >&3; sleep 600 & {then}"
+    try:
+        done = restore.run_command(f"sh -c {shlex.quote(script)}", 2)
+        assert done is succeeds
+        assert os.read(reader, 1) == b"\n"
+        gpu_node.within(lambda: _has_no_writer(reader), 5)
+    finally:
+        os.close(reader)
+
+
+def _has_no_writer(pipe: int) -> bool:
+    try:
+        return os.read(pipe, 1) == b""
+    except BlockingIOError:
+        return False
 
 
 def test_an_outcome_is_one_line(node: Node) -> None:

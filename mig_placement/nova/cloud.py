@@ -14,6 +14,7 @@
 
 import collections.abc
 import contextlib
+import re
 from typing import Any
 
 import openstack
@@ -28,6 +29,11 @@ from mig_placement.nova import connection
 from mig_placement.nova import flavors
 from mig_placement.placement import client
 from mig_placement.placement import connection as placement_connection
+
+# The first that lists extra specs with the flavors.
+_MICROVERSION = "2.61"
+# As Nova's schema of flavors has it.
+_ID = re.compile(r"[a-zA-Z0-9. _-]{1,255}")
 
 
 class Cloud:
@@ -59,15 +65,29 @@ class Cloud:
 
         :raises NovaError: they cannot be read.
         """
+        found: dict[str, flavors.Flavor] = {}
         with _translated():
-            # Where the list has no keys, each flavor is asked for its own:
-            # one of ours without any is what a check is to find.
-            return [
-                _flavor(each)
-                for each in self._sdk.compute.flavors(
-                    is_public=None, get_extra_specs=True
-                )
-            ]
+            page = self._page({})
+            # A server that knows no marker gives the same again and again.
+            while page.keys() - found.keys():
+                found |= page
+                page = self._page({"marker": list(page)[-1]})
+        return list(found.values())
+
+    def _page(self, query: dict[str, str]) -> dict[str, flavors.Flavor]:
+        """Flavors by id; as many as Nova likes to give at a time.
+
+        Not the SDK's own list: it makes 0 of what is no number, and no
+        keys of keys that are hidden, which a check would take for right.
+        """
+        response = self._sdk.compute.get(
+            "/flavors/detail",
+            params={"is_public": "None", **query},
+            microversion=_MICROVERSION,
+        )
+        sdk_exceptions.raise_from_response(response)
+        page = [_flavor(each) for each in response.json()["flavors"]]
+        return {each.id: each for each in page}
 
     def apply(self, change: flavors.Change) -> None:
         """Create the flavor where there is none, and set keys.
@@ -118,18 +138,23 @@ def _attributes(flavor: flavors.Flavor) -> dict[str, Any]:
 
 
 def _flavor(found: Any) -> flavors.Flavor:
+    identity = _text(found["id"])
+    if not _ID.fullmatch(identity):
+        raise ValueError("not a flavor's id")
+    name = _text(found["name"])
     return flavors.Flavor(
-        name=_text(found.name),
-        id=_text(found.id),
+        # The client takes either, and a terminal not every name.
+        name=name if name.isprintable() else identity,
+        id=identity,
         size=flavors.Size(
-            int(found.vcpus),
-            int(found.ram),
-            int(found.disk),
-            bool(found.is_public),
+            _number(found["vcpus"]),
+            _number(found["ram"]),
+            _number(found["disk"]),
+            bool(found["os-flavor-access:is_public"]),
         ),
         extra_specs={
             _text(key): _text(value)
-            for key, value in (found.extra_specs or {}).items()
+            for key, value in found["extra_specs"].items()
         },
     )
 
@@ -137,6 +162,12 @@ def _flavor(found: Any) -> flavors.Flavor:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("not a text")
+    return value
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError("not a number")
     return value
 
 

@@ -239,4 +239,5 @@ def _other_keys(
     """Keys that ask for more than the slice: perhaps of an older mapping."""
     for key in sorted(found.extra_specs.keys() - wanted.extra_specs.keys()):
         if key.startswith(f"resources{GROUP}:") or key == ALIAS:
-            yield f"also asks for {key}={found.extra_specs[key]}"
+            text = f"also asks for {key}={found.extra_specs[key]}"
+            yield text if text.isprintable() else ascii(text)

@@ -184,6 +184,11 @@ def test_keys_that_ask_for_more_are_remarked(key: str, value: str) -> None:
     assert change.extra_specs == {}
 
 
+def test_a_remark_is_fit_for_a_terminal() -> None:
+    change = flavors.change(_one(), _found(resources_MIG__X="\x1b[2J"))
+    assert change.remarks[0].isprintable()
+
+
 @pytest.mark.parametrize(
     ("size", "remark"),
     [

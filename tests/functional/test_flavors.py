@@ -22,7 +22,9 @@ from typing import Any
 
 import pytest
 
+from mig_placement import conf
 from mig_placement import exception
+from mig_placement.nova import cloud as clouds
 from tests.functional import faults
 from tests.functional import faulty_server
 from tests.functional import gpu_node
@@ -124,6 +126,15 @@ def test_no_credentials_at_all_are_told(
 
 
 @pytest.mark.parametrize("action", ["--check", "--create"])
+def test_a_user_who_may_not_is_one_line(
+    action: str, node: Node, nova: Proxy
+) -> None:
+    nova.add(faults.html(403), path="/flavors")
+    line = _refused(node, exception.EXIT_NO_PLACEMENT, action)
+    assert "admin role" in line
+    assert nova.log.writes() == []
+
+
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
@@ -170,13 +181,16 @@ def test_no_credentials_at_all_are_told(
         pytest.param(faults.Stall(), "no usable answer", id="stalled"),
     ],
 )
-def test_a_nova_that_fails_is_one_line_and_changes_nothing(
-    action: str, fault: faults.Fault, said: str, node: Node, nova: Proxy
+def test_what_nova_answers_wrongly_is_one_line(
+    fault: faults.Fault, said: str, node: Node, nova: Proxy
 ) -> None:
     nova.add(fault, path="/flavors")
-    line = _refused(node, exception.EXIT_NO_PLACEMENT, action)
-    assert said in line
-    assert nova.log.writes() == []
+    seen = clouds.Cloud(conf.parse([f"--config-file={node.config}"]))
+    with pytest.raises(exception.NovaError) as caught:
+        seen.list_flavors()
+    assert caught.value.exit_status == exception.EXIT_NO_PLACEMENT
+    assert said in str(caught.value)
+    assert caught.value.mend
 
 
 def _check(node: Node, nova: Proxy, flavor: dict[str, Any]) -> Any:

@@ -80,8 +80,8 @@ class Create(_Simulate):
         )
         parser.add_argument(
             "--vgpu",
-            choices=("mdev", "vfio"),
-            default="",
+            choices=("none", "mdev", "vfio"),
+            default="none",
             help="with NVIDIA's vGPU host driver, in the way of older"
             " kernels (mdev) or of newer ones (vfio)",
         )
@@ -96,7 +96,7 @@ class Create(_Simulate):
         node.create(
             args.model,
             mig=args.mig,
-            vgpu=args.vgpu,
+            vgpu="" if args.vgpu == "none" else args.vgpu,
             overwrite=args.overwrite,
         )
         return f"{len(args.model)} GPUs in {node.path}"

@@ -124,6 +124,12 @@ def test_a_mapped_class_is_ours_too(node: Node) -> None:
     assert row["Option"] == "device_spec"
 
 
+def test_a_mapped_class_that_is_none_is_2(node: Node) -> None:
+    node.sections["mapping"] = {"resource_classes": "1g.5gb:lower"}
+    node.write_config()
+    assert "resource_classes" in _refused(node)
+
+
 def test_a_file_that_says_the_same_is_left_alone(node: Node) -> None:
     path = node.folder / "90-mig.conf"
     first = node.tool("nova-config", "--output", str(path))

@@ -148,7 +148,7 @@ def _devices(value: str, overrides: Overrides) -> collections.Counter[str]:
     """Devices by class, of ``alias:count[,alias:count...]``."""
     counts: collections.Counter[str] = collections.Counter()
     for part in value.split(","):
-        alias, _, count = part.strip().partition(":")
+        alias, _, count = part.partition(":")
         name = class_of_alias(alias.strip(), overrides)
         if name:
             counts[name] += _amount(count) or 1

@@ -137,6 +137,12 @@ def test_a_flavor_that_asks_for_none_of_ours_is_not_judged(
             "none", {**ALIAS, **GATE}, "for 0 units", id="in any mode"
         ),
         pytest.param(
+            "none",
+            {"pci_passthrough:alias": "mig-1g-5gb", **GATE},
+            "attaches 1 devices",
+            id="an alias without a count",
+        ),
+        pytest.param(
             "vfio",
             {**KEY, **GATE, "pci_passthrough:alias": "mig-1g-5gb:2"},
             "2 devices for 1 units",
@@ -188,6 +194,17 @@ def test_what_is_wrong_is_found_once(
 def test_groups_with_a_policy_are_right(policy: str) -> None:
     specs = {**TWO, **GATE, "group_policy": policy}
     assert _problems(specs, "none") == []
+
+
+def test_one_group_beside_what_is_outside_needs_no_policy() -> None:
+    specs = {**KEY, **GATE, "resources:VCPU": "1"}
+    assert _problems(specs, "none") == []
+
+
+def test_an_alias_of_a_profile_that_nobody_has_is_told() -> None:
+    specs = {"pci_passthrough:alias": "mig-9g-5gb:1", **GATE}
+    _, unknown = _problems(specs, "vfio")
+    assert "CUSTOM_MIG_9G_5GB, which no node has" in unknown
 
 
 def test_a_group_of_traits_alone_needs_no_policy() -> None:

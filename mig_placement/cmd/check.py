@@ -68,7 +68,8 @@ class Check(base.Mixin, lister.Lister):
         compared = compare.compare(node, wanted, ailments)
         verdict = functions.judge(compared, node, wanted, ways.way(settings))
         held = hold.read(settings.state_dir)
-        if held is not None or not verdict.matches:
+        unfit = any(gpu.unfit for gpu in verdict.gpus)
+        if held is not None or unfit or not verdict.matches:
             self.exit_status = exception.EXIT_MISMATCH
         return _COLUMNS, _rows(node, wanted, verdict, held)
 
@@ -133,7 +134,10 @@ def _rows(
 
 
 def _judgement(judged: verdicts.GpuVerdict) -> tuple[str, str]:
-    why = "; ".join(str(finding) for finding in judged.findings)
+    found = (*judged.findings, *judged.unfit)
+    why = "; ".join(str(finding) for finding in found)
     if not judged.declared:
         return "undeclared", why
-    return "match" if judged.matches else "mismatch", why
+    if not judged.matches:
+        return "mismatch", why
+    return "unfit" if judged.unfit else "match", why

@@ -116,6 +116,9 @@ def gpu_lines(gpu: collections.abc.Mapping[str, Any]) -> list[str]:
     lines = [
         f"GPU {gpu['index']} {gpu['pci_address']} {gpu['product']}: {gate}",
         drawn,
-        *(f"  {r['reason']}: {r['detail']}" for r in gpu["reasons"]),
+        *(
+            f"  {r['reason']}: {r['detail']}"
+            for r in (*gpu["reasons"], *gpu["unfit"])
+        ),
     ]
     return [line for line in lines if line]

@@ -65,12 +65,13 @@ def _gpu(
         lost = verdict.Finding(_Reason.GPU_LOST, gpu.fault)
         return verdict.GpuVerdict(gpu.index, (lost,))
     matched = matching.match(declared.instances, gpu.instances)
-    findings = [*_mode(gpu, declared), *_health(gpu, ailments)]
+    findings = [*_mode(gpu, declared), *_gpu_health(ailments)]
     if gpu.mig_mode and declared.mig_enabled:
         findings += _instances(declared, matched)
     return verdict.GpuVerdict(
         index=gpu.index,
         findings=tuple(findings),
+        unfit=tuple(_instance_health(gpu, ailments)),
         units=_units(declared, matched, ailments),
     )
 
@@ -116,18 +117,19 @@ def _counted(profiles: collections.abc.Iterable[str]) -> str:
     return advice.counted(collections.Counter(profiles))
 
 
-def _health(gpu: model.Gpu, ailments: _Ailments) -> _Findings:
-    xids: dict[int | None, set[int]] = collections.defaultdict(set)
-    for each in ailments:
-        xids[each.gi_id].add(each.xid)
-    if None in xids:
-        yield verdict.Finding(_Reason.GPU_UNHEALTHY, _xids(xids[None]))
+def _gpu_health(ailments: _Ailments) -> _Findings:
+    xids = {each.xid for each in ailments if each.gi_id is None}
+    if xids:
+        yield verdict.Finding(_Reason.GPU_UNHEALTHY, _xids(xids))
+
+
+def _instance_health(gpu: model.Gpu, ailments: _Ailments) -> _Findings:
     for instance in gpu.instances:
-        if instance.gi_id in xids:
+        xids = {e.xid for e in ailments if e.gi_id == instance.gi_id}
+        if xids:
             yield verdict.Finding(
                 _Reason.INSTANCE_UNHEALTHY,
-                f"{instance.profile} at {instance.placement}:"
-                f" {_xids(xids[instance.gi_id])}",
+                f"{instance.profile} at {instance.placement}: {_xids(xids)}",
             )
 
 

@@ -289,16 +289,23 @@ def judge(
     return dataclasses.replace(
         verdict,
         gpus=tuple(
-            dataclasses.replace(
-                each,
-                findings=each.findings
-                + findings(gpus[each.index], layout.gpus[each.index], way),
-            )
+            _judged(each, gpus[each.index], layout.gpus[each.index], way)
             if each.index in layout.gpus
             else each
             for each in verdict.gpus
         ),
     )
+
+
+def _judged(
+    judged: verdicts.GpuVerdict,
+    gpu: model.Gpu,
+    declared: layouts.GpuLayout,
+    way: Way,
+) -> verdicts.GpuVerdict:
+    # Nova and the driver choose the instance: it may be the unfit one.
+    found = (*judged.findings, *judged.unfit, *findings(gpu, declared, way))
+    return dataclasses.replace(judged, findings=found, unfit=())
 
 
 def findings(

@@ -58,6 +58,8 @@ class Finding:
 class GpuVerdict:
     """What is wrong with one GPU; nothing, where it is as declared.
 
+    :ivar unfit: what makes single instances unfit; they are not offered,
+        the others are.
     :ivar declared: whether the layout names this GPU.
     :ivar units: instances fit to be offered, by profile (``1g.5gb``, or
         ``1c.3g.20gb`` for compute instances smaller than their GPU
@@ -66,6 +68,7 @@ class GpuVerdict:
 
     index: int
     findings: tuple[Finding, ...] = ()
+    unfit: tuple[Finding, ...] = ()
     declared: bool = True
     units: tuple[tuple[str, int], ...] = ()
 

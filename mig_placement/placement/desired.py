@@ -269,6 +269,7 @@ def _provider(
         traits=frozenset(kept)
         | _describing(gpu, current, picture)
         | _gate_traits(findings)
+        | _unfit_traits(gpu, picture)
         | rules.traits,
         waiting=waiting,
     )
@@ -309,6 +310,14 @@ def _describing(
     if gpu is None or gpu.fault or picture.node is None:
         return frozenset(t for t in current.traits if names.is_describing(t))
     return names.describing(gpu, picture.node.driver_version, picture.label)
+
+
+def _unfit_traits(
+    gpu: hardware.Gpu | None, picture: Picture
+) -> frozenset[str]:
+    judged = picture.gpu_verdict(gpu) if gpu else None
+    found = judged.unfit if judged else ()
+    return frozenset(names.unfit(each.reason) for each in found)
 
 
 def _gate_traits(

@@ -25,6 +25,7 @@ OWNER = "CUSTOM_OWNER_MIG_PLACEMENT"
 READY = "CUSTOM_MIG_READY"
 NODE_READY = "CUSTOM_MIG_NODE_READY"
 BLOCKED = "CUSTOM_MIG_BLOCKED_"
+UNFIT = "CUSTOM_MIG_UNFIT_"
 PROFILE = "CUSTOM_MIG_PROFILE_"
 PRODUCT = "CUSTOM_MIG_PRODUCT_"
 ARCHITECTURE = "CUSTOM_MIG_ARCH_"
@@ -40,6 +41,7 @@ _STANDARD_COMPUTE_CAPABILITY = "HW_GPU_CUDA_COMPUTE_CAPABILITY_"
 # other trait on our providers is somebody else's and stays.
 _OURS = (
     BLOCKED,
+    UNFIT,
     PROFILE,
     PRODUCT,
     ARCHITECTURE,
@@ -48,7 +50,7 @@ _OURS = (
     COMPUTE_CAPABILITY,
     _STANDARD_COMPUTE_CAPABILITY,
 )
-_DESCRIBING = _OURS[1:]
+_DESCRIBING = _OURS[2:]
 
 _CUSTOM = re.compile(r"CUSTOM_[A-Z0-9_]+")
 # No id of nvidia-smi's: it stands for another profile on another model.
@@ -171,6 +173,10 @@ def is_describing(trait: str) -> bool:
 
 def blocked(reason: str) -> str:
     return f"{BLOCKED}{_symbol(reason)}"
+
+
+def unfit(reason: str) -> str:
+    return f"{UNFIT}{_symbol(reason)}"
 
 
 def describing(

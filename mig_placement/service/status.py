@@ -81,7 +81,8 @@ class Report:
     def _of_gpu(
         self, gpu: verdicts.GpuVerdict
     ) -> tuple[verdicts.Finding, ...]:
-        return (*gpu.findings, *self.picture.against.get(gpu.index, ()))
+        against = self.picture.against.get(gpu.index, ())
+        return (*gpu.findings, *against, *gpu.unfit)
 
     def line(self) -> str:
         """One line for logs and systemd."""
@@ -149,6 +150,11 @@ def _gpus(report: Report) -> list[dict[str, Any]]:
             "reasons": [
                 _finding(each)
                 for each in desired.blocking(gpu, report.picture, report.scope)
+            ],
+            "unfit": [
+                _finding(each)
+                for judged in [report.picture.gpu_verdict(gpu)]
+                for each in (judged.unfit if judged else ())
             ],
         }
         for gpu in (node.gpus if node else ())

@@ -22,6 +22,8 @@ from tests.functional import faulty_server
 from tests.functional import gpu_node
 from tests.functional import placement_app
 
+_UNFIT = "CUSTOM_MIG_UNFIT_INSTANCE_UNHEALTHY"
+
 Node = gpu_node.GpuNode
 
 
@@ -122,13 +124,22 @@ def test_capacity_in_use_is_not_denied_after_a_reboot(node: Node) -> None:
     gpu_node.within(lambda: not node.provider().inventories)
 
 
-def test_an_xid_on_an_instance_closes_until_release(node: Node) -> None:
+def test_an_xid_on_an_instance_takes_one_unit_until_release(
+    node: Node,
+) -> None:
     node.start_agent()
     node.opens()
     node.gpus.send_xid(0, 94, (2, 1))
-    node.closes("INSTANCE_UNHEALTHY")
+    gpu_node.within(lambda: node.provider().offered == {gpu_node.CLASS: 6})
+    gpu_node.within(lambda: _UNFIT in node.provider().traits)
+    assert names.READY in node.provider().traits
+    (gpu,) = node.status()["gpus"]
+    assert gpu["reasons"] == []
+    assert gpu["unfit"][0]["reason"] == "INSTANCE_UNHEALTHY"
+    assert node.tool("check").returncode == 3
     assert node.tool("release").returncode == 0
-    node.opens()
+    gpu_node.within(lambda: node.provider().offered == {gpu_node.CLASS: 7})
+    gpu_node.within(lambda: _UNFIT not in node.provider().traits)
 
 
 def test_an_xid_outlives_a_restart_of_the_agent(node: Node) -> None:
@@ -148,10 +159,10 @@ def test_a_recreated_instance_is_fit_again(node: Node) -> None:
     node.start_agent()
     node.opens()
     node.gpus.send_xid(0, 94, (2, 1))
-    node.closes("INSTANCE_UNHEALTHY")
+    gpu_node.within(lambda: node.provider().offered == {gpu_node.CLASS: 6})
     node.gpus.destroy_instance(0, (2, 1))
     node.gpus.create_instance(0, "1g.5gb", 2)
-    node.opens()
+    gpu_node.within(lambda: node.provider().offered == {gpu_node.CLASS: 7})
 
 
 def test_an_applications_xid_closes_nothing(node: Node) -> None:

@@ -251,6 +251,19 @@ def test_nova_s_functions_of_a_blocked_gpu_are_reserved(
     gpu_node.within(lambda: host.reserved(uuid) == 7)
 
 
+def test_an_unfit_instance_closes_its_gpu_where_nova_chooses(
+    host: AttachNode,
+) -> None:
+    host.prepare("mdev")
+    host.make_instances()
+    host.make_mdev_providers(7)
+    host.start_agent()
+    gpu_node.within(lambda: len(host.marked()) == 7)
+    host.gpus.send_xid(0, 94, (2, 1))
+    gpu_node.within(lambda: host.blocked_by() == {"INSTANCE_UNHEALTHY"})
+    gpu_node.within(lambda: not host.marked())
+
+
 def test_more_functions_in_nova_than_instances_close_the_gate(
     host: AttachNode,
 ) -> None:

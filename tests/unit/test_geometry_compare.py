@@ -220,7 +220,10 @@ def test_a_sick_instance_is_not_offered() -> None:
     judged = _judge(
         _SEVEN_WANTED, *_SEVEN, ailments=[_sick(94, 3), _sick(63, 3)]
     )
-    assert _said(judged) == ["INSTANCE_UNHEALTHY: 1g.5gb at 3:1: XID 63, 94"]
+    assert [str(each) for each in judged.unfit] == [
+        "INSTANCE_UNHEALTHY: 1g.5gb at 3:1: XID 63, 94"
+    ]
+    assert judged.matches
     assert judged.units == (("1g.5gb", 6),)
 
 
@@ -353,4 +356,5 @@ def test_no_more_is_ever_offered_than_is_there_and_fit(
         if instance.compute_instances and instance.gi_id not in sick
     )
     assert dict(judged.units) == dict(fit)
-    assert judged.matches is (fit.total() == len(observed))
+    assert judged.matches is all(e.compute_instances for e in observed)
+    assert len(judged.unfit) == sum(e.gi_id in sick for e in observed)

@@ -18,6 +18,7 @@ requests are seen by a test's recorder.
 
 import dataclasses
 import uuid as uuidlib
+from collections.abc import Container
 from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import Any
@@ -215,9 +216,14 @@ class Cloud:
         """All providers, by name."""
         return self._providers("/resource_providers")
 
-    def tree(self, uuid: str) -> dict[str, Provider]:
-        """The providers of one tree, by name."""
-        return self._providers(f"/resource_providers?in_tree={uuid}")
+    def tree(
+        self, uuid: str, wanted: Container[str] | None = None
+    ) -> dict[str, Provider]:
+        """The providers of one tree, by name.
+
+        :param wanted: names; others are left out, which saves requests.
+        """
+        return self._providers(f"/resource_providers?in_tree={uuid}", wanted)
 
     def provider(self, uuid: str) -> Provider:
         return self._fill(self._get(f"/resource_providers/{uuid}"))
@@ -276,9 +282,15 @@ class Cloud:
 
     # Below them all
 
-    def _providers(self, path: str) -> dict[str, Provider]:
+    def _providers(
+        self, path: str, wanted: Container[str] | None = None
+    ) -> dict[str, Provider]:
         found = self._get(path)["resource_providers"]
-        return {raw["name"]: self._fill(raw) for raw in found}
+        return {
+            raw["name"]: self._fill(raw)
+            for raw in found
+            if wanted is None or raw["name"] in wanted
+        }
 
     def _fill(self, raw: Mapping[str, Any]) -> Provider:
         uuid = raw["uuid"]

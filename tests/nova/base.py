@@ -37,19 +37,20 @@ from nova.tests.functional.api import client
 from oslo_utils.fixture import uuidsentinel
 
 from mig_placement.demo import placement_server
+from mig_placement.nova import flavors
 from mig_placement.placement import names
 from tests.functional import cloud as clouds
 from tests.functional import placement_app
+from tests.nova import devices
 from tests.nova import gpu_host
+from tests.nova import nova_conf
 from tests.nova import nova_server
 
+_HYPERVISOR = "OS-EXT-SRV-ATTR:hypervisor_hostname"
 HOST = "gpu1.example.org"
 OTHER = "gpu2.example.org"
-# What a generated flavor has.
-GPU_KEYS = {
-    f"resources_MIG:{gpu_host.CLASS}": "1",
-    f"trait:{names.NODE_READY}": "required",
-}
+# What a generated flavor has without anything to attach.
+GPU_KEYS = flavors.extra_specs(gpu_host.PROFILE, "none", {})
 
 # Of the whole run, for the closing lines.
 COUNTS: collections.Counter[str] = collections.Counter()
@@ -72,14 +73,25 @@ class RealNovaTest(base.ServersTestBase):
     """One test's cloud; hosts come with ``start_host``."""
 
     ADMIN_API = True
+    # As Nova's guide to PCI passthrough has it; the others do not mind.
+    ADDITIONAL_FILTERS = ("PciPassthroughFilter",)
     microversion = "latest"
+    # Of all hosts: [nova] attach.
+    attach = "none"
 
     def setUp(self) -> None:
         super().setUp()
+        # Nova looks for sriov_totalvfs in the real sysfs.
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                "nova.pci.utils.is_physical_function",
+                lambda *address: address[-2:] == ("00", "0"),
+            )
+        )
         self.tcp = _placement[0].clean()
         self.placement_fixture.endpoint = self.tcp.url
         self.hosts: dict[str, gpu_host.GpuHost] = {}
-        self._hypervisors: dict[str, Any] = {}
+        self.hypervisors: dict[str, devices.Hypervisor] = {}
         # Of providers, by uuid: both stay what they are.
         self._names: dict[str, str] = {}
         self._gpu_flavor = ""
@@ -95,11 +107,19 @@ class RealNovaTest(base.ServersTestBase):
         :param gate: options of [gate].
         """
         folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
-        host = gpu_host.GpuHost(folder, self.tcp, name, per_gpu=per_gpu)
+        host = gpu_host.GpuHost(
+            folder, self.tcp, name, per_gpu=per_gpu, attach=self.attach
+        )
         host.configure("gate", **gate)
         host.create_gpus(gpus, instances=per_gpu)
+        hypervisor = devices.Hypervisor(
+            name, host.cards, mdev=self.attach == "mdev"
+        )
+        host.held_vfs = hypervisor.held_vfs
+        host.remove_mdev = hypervisor.remove_mdev
         self.addCleanup(host.stop_agents)
         self.hosts[name] = host
+        self.hypervisors[name] = hypervisor
         return host
 
     def start_host(
@@ -122,7 +142,7 @@ class RealNovaTest(base.ServersTestBase):
 
     def start_nova_compute_on(self, name: str, hypervisor: str) -> None:
         """Start it on a host whose hypervisor has another name."""
-        connection = self._get_connection(hostname=hypervisor)
+        connection = self.hypervisors[hypervisor]
         uuid = str(getattr(uuidsentinel, f"node_{hypervisor}"))
         with (
             mock.patch.object(self.mock_conn, "return_value", connection),
@@ -138,15 +158,15 @@ class RealNovaTest(base.ServersTestBase):
 
     def start_nova_compute(self, name: str = HOST) -> None:
         """Start it; VMs of one that was stopped before are still there."""
-        hypervisor = self._hypervisors.pop(name, None)
-        self.start_compute(hostname=name, connection=hypervisor)
+        host = self.hosts[name]
+        nova_conf.apply(host.nova_conf, host.folder, self.flags)
+        self.start_compute(hostname=name, connection=self.hypervisors[name])
 
     def stop_nova_compute(self, name: str = HOST) -> None:
         """Its hypervisor and VMs stay, as in Nova's own restart."""
         compute = self.computes.pop(name)
         self.compute_rp_uuids.pop(name)
         compute.stop()
-        self._hypervisors[name] = compute.manager.driver._get_connection()
 
     def delete_compute_service(self, name: str = HOST) -> None:
         """``openstack compute service delete``, nova-compute stopped."""
@@ -165,6 +185,14 @@ class RealNovaTest(base.ServersTestBase):
     def restart_nova_compute(self, name: str = HOST) -> None:
         self.stop_nova_compute(name)
         self.start_nova_compute(name)
+
+    def reboot_node(self, name: str = HOST) -> None:
+        """A crash: nothing is told to Placement, and nothing runs after."""
+        host = self.hosts[name]
+        host.kill_agents()
+        self.stop_nova_compute(name)
+        host.gpus.reboot()
+        self.hypervisors[name].reboot()
 
     def run_periodics(self) -> None:
         """Nova's update of all computes; fails where Nova logs an error."""
@@ -217,7 +245,9 @@ class RealNovaTest(base.ServersTestBase):
 
     @property
     def gpu_flavor(self) -> str:
-        self._gpu_flavor = self._gpu_flavor or self._flavor(GPU_KEYS)
+        self._gpu_flavor = self._gpu_flavor or self._flavor(
+            flavors.extra_specs(gpu_host.PROFILE, self.attach, {})
+        )
         return self._gpu_flavor
 
     @property
@@ -227,7 +257,9 @@ class RealNovaTest(base.ServersTestBase):
 
     def boot(self) -> Server:
         """Boot a VM with a slice, and see that the slice is there."""
-        return self._booted(self.gpu_flavor)
+        server = self._booted(self.gpu_flavor)
+        self.assert_right_device(server)
+        return server
 
     def boot_plain(self) -> Server:
         """Boot a VM without a GPU."""
@@ -239,12 +271,30 @@ class RealNovaTest(base.ServersTestBase):
             host.missing_behind(provider)
             for provider in self.allocations(server)
             for host in self.hosts.values()
-            if names.is_gpu_provider(provider, host.name)
         )
         COUNTS["boots"] += 1
         COUNTS["missing"] += missing
         self.assertEqual(0, missing)
         return server
+
+    def assert_right_device(self, server: Server) -> None:
+        """The guest has a device of the GPU that Placement says."""
+        found = self.devices_of(server)
+        kind = {"none": [], "mdev": ["mdev"], "vfio": ["pci"]}[self.attach]
+        self.assertEqual(kind, [device.kind for device in found])
+        now = self.api.get_server(server["id"])
+        host = self.hosts[now[_HYPERVISOR]]
+        for device in found:
+            self.assertTrue(device.usable)
+            # libvirt's rebinding to vfio-pci would break the VF.
+            self.assertFalse(device.managed)
+            self.assertEqual(self.slice_of(server), host.gpu_of(device.vf))
+
+    def devices_of(self, server: Server) -> list[devices.GuestDevice]:
+        """The host devices in the XML of a VM's guest."""
+        now = self.api.get_server(server["id"])
+        hypervisor = self.hypervisors[now[_HYPERVISOR]]
+        return hypervisor.devices_of(server["id"])
 
     def assert_no_valid_host(self) -> None:
         """A VM with a slice finds no host, and leaves nothing behind."""
@@ -272,13 +322,14 @@ class RealNovaTest(base.ServersTestBase):
         return now["status"], self.allocations(server)
 
     def slice_of(self, server: Server) -> str:
-        """The GPU provider that a VM's one slice is on."""
-        (name,) = [
-            name
-            for name, held in self.allocations(server).items()
-            if held.get(gpu_host.CLASS) == 1
-        ]
-        return name
+        """Our provider of the GPU that a VM's one slice is on."""
+        gpus: dict[str, str] = {}
+        for host in self.hosts.values():
+            gpus |= host.providers.gpus()
+        held = self.allocations(server)
+        (name,) = [name for name in held if name in gpus]
+        self.assertEqual([1], list(held[name].values()))
+        return gpus[name]
 
     def migrate(self, server: Server) -> Server:
         """Migrate a VM to a host of the scheduler's choice."""
@@ -291,11 +342,20 @@ class RealNovaTest(base.ServersTestBase):
 
     def own_providers(self, host: gpu_host.GpuHost) -> dict[str, Any]:
         """Our providers of a host, without what every write changes."""
-        found = {}
-        for name, provider in self.providers().items():
-            if names.is_gpu_provider(name, host.name):
-                found[name] = dataclasses.replace(provider, generation=0)
-        return found
+        return {
+            name: provider
+            for name, provider in self.gpu_providers(host).items()
+            if names.is_gpu_provider(name, host.name)
+        }
+
+    def gpu_providers(self, host: gpu_host.GpuHost) -> dict[str, Any]:
+        """A host's, ours and Nova's, without what every write changes."""
+        devices = host.providers.gpus()
+        return {
+            name: dataclasses.replace(provider, generation=0)
+            for name, provider in self.providers().items()
+            if name in devices or names.is_gpu_provider(name, host.name)
+        }
 
     def providers(self) -> dict[str, clouds.Provider]:
         return self.tcp.cloud.providers()

@@ -11,21 +11,24 @@
 # under the License.
 """A host of the real Nova: simulated GPUs and our agent beside it."""
 
-import dataclasses
+import contextlib
 import pathlib
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
-from mig_placement.placement import names
 from tests.functional import cloud as clouds
 from tests.functional import gpu_node
 from tests.functional import placement_app
+from tests.nova import cards as gpu_cards
+from tests.nova import view
 
-CLASS = gpu_node.CLASS
-_PROFILE = "1g.5gb"
-_FIRST_BUS = 0x41
+PROFILE = "1g.5gb"
+TYPE = 463
 # A look takes Nova or Placement some 50 ms of what they need to get there.
 _PAUSE = 0.1
 
@@ -42,24 +45,12 @@ def eventually(condition: Callable[[], object]) -> Any:
     return gpu_node.within(looked)
 
 
-@dataclasses.dataclass(frozen=True)
-class Look:
-    """A host as Placement has it: units by provider, none left out but 0.
-
-    :param is_open: whether the node as a whole is offered.
-    :param offered: units that would still be handed out.
-    :param used: units that VMs hold.
-    """
-
-    is_open: bool
-    offered: dict[str, int]
-    used: dict[str, int]
-
-
 class GpuHost(gpu_node.GpuNode):
     """One host's GPUs and agent; its nova-compute is the test's.
 
     :param name: of the host, the hypervisor and the root provider.
+    :param per_gpu: instances that a GPU is to have.
+    :param attach: as in [nova].
     """
 
     def __init__(
@@ -69,16 +60,58 @@ class GpuHost(gpu_node.GpuNode):
         name: str,
         *,
         per_gpu: int,
+        attach: str = "none",
     ) -> None:
         super().__init__(folder, placement.options(), placement.cloud)
         self.name = name
+        self.attach = attach
+        self.cards = gpu_cards.Cards(self.gpus)
+        # Set once Nova's libvirt is there.
+        self.held_vfs: Callable[[], set[str]] = set
+        self.remove_mdev: Callable[[str], None] = self.cards.remove_mdev
         self._per_gpu = per_gpu
         self._root = ""
+        self._nova_conf = ""
         self.sections["agent"].update(host=name, hypervisor_hostname=name)
+        self.sections["nova"] = {"attach": attach}
+        self.sections["layout"]["sriov_command"] = (
+            f"{sys.executable} -m mig_placement.cmd.tool"
+            f" simulate sriov {self.gpus.path} {{index}} on"
+        )
         self.layout.write_text(
             gpu_node.LAYOUT.replace(": 7}", f": {per_gpu}}}")
         )
         self.write_config()
+
+    def create_gpus(self, count: int = 1, *, instances: int = 7) -> None:
+        """As the base's, with SR-IOV on and what it takes to attach."""
+        vgpu = "" if self.attach == "none" else self.attach
+        models = ["A100-40GB"] * count
+        self.gpus.create(models, mig=True, vgpu=vgpu, overwrite=True)
+        addresses = [card.address for card in self.cards.now()]
+        self.providers = view.Providers(
+            self.name,
+            self.attach,
+            {
+                address: self.cards.vf_addresses(gpu)
+                for gpu, address in enumerate(addresses)
+            },
+        )
+        for gpu in range(count):
+            self.make_instances(gpu)
+
+    @property
+    def nova_conf(self) -> str:
+        """The fragment that is generated for its nova-compute."""
+        if not self._nova_conf:
+            done = self.tool("nova-config")
+            assert done.returncode == 0, done.stderr
+            self._nova_conf = done.stdout
+        return self._nova_conf
+
+    @nova_conf.setter
+    def nova_conf(self, text: str) -> None:
+        self._nova_conf = text
 
     def configure(self, section: str, **options: str) -> None:
         """Set options; the next agent that is started has them."""
@@ -88,13 +121,64 @@ class GpuHost(gpu_node.GpuNode):
     # The hardware.
 
     def make_instances(self, gpu: int) -> None:
-        """Make the GPU's missing instances, as nvidia-mig-parted would."""
+        """Make the GPU's missing instances, as nvidia-mig-parted would.
+
+        What comes before and after them is made too, as an operator does.
+        """
+        if self.attach != "none":
+            self.cards.enable_sriov()
         for start in set(range(self._per_gpu)) - set(self.starts(gpu)):
-            self.gpus.create_instance(gpu, _PROFILE, start)
+            self.gpus.create_instance(gpu, PROFILE, start)
+        self.make_types(gpu)
+
+    def make_types(self, gpu: int) -> None:
+        """Give the VFs that Nova knows of their vGPU type."""
+        if self.attach == "vfio":
+            for vf in self.cards.now()[gpu].vfs[: self._per_gpu]:
+                if not vf.current:
+                    self.cards.set_type(vf.address, TYPE)
 
     def destroy_one(self, gpu: int, start: int = 0) -> None:
-        """Destroy one instance behind the agent's back."""
-        self.gpus.destroy_instance(gpu, (start, 1))
+        """Destroy one instance behind the agent's back, or another one.
+
+        Where that one carries a vGPU it is one without; what was made of
+        it goes first, and what a VM has stays.
+        """
+        spare = self._spare_starts(gpu)
+        if not spare:
+            self._spare_one(gpu)
+            spare = self._spare_starts(gpu)
+        chosen = start if start in spare else spare[0]
+        self.gpus.destroy_instance(gpu, (chosen, 1))
+
+    def _spare_starts(self, gpu: int) -> list[int]:
+        """Where instances without a vGPU are, which can be destroyed."""
+        held = {vf.gi_id for vf in self.cards.now()[gpu].vfs}
+        found = self.gpus.summary()["gpus"][gpu]["instances"]
+        return [item["start"] for item in found if item["gi_id"] not in held]
+
+    def _spare_one(self, gpu: int) -> None:
+        held = self.held_vfs()
+        vfs = [
+            vf
+            for vf in reversed(self.cards.now()[gpu].vfs)
+            if vf.current and vf.address not in held
+        ]
+        assert vfs, "VMs hold them all"
+        if self.attach == "vfio":
+            return self.cards.set_type(vfs[0].address, 0)
+        (uuid,) = [
+            mdev.uuid
+            for mdev in self.cards.mdevs()
+            if mdev.vf == vfs[0].address
+        ]
+        return self.remove_mdev(uuid)
+
+    def can_destroy(self, gpu: int) -> bool:
+        """Whether there is an instance that the driver would give up."""
+        if self.attach == "none":
+            return bool(self.starts(gpu))
+        return self.instances(gpu) > self.used(gpu)
 
     def starts(self, gpu: int) -> list[int]:
         """Where the GPU's instances start, in slices."""
@@ -115,6 +199,14 @@ class GpuHost(gpu_node.GpuNode):
         (self.folder / "notify").unlink()
         return agent
 
+    @contextlib.contextmanager
+    def paused_agents(self) -> Iterator[None]:
+        for agent in self._agents:
+            agent.send_signal(signal.SIGSTOP)
+        yield
+        for agent in self._agents:
+            agent.send_signal(signal.SIGCONT)
+
     def kill_agents(self) -> None:
         """As a crash does; nothing is told to Placement."""
         for agent in self._agents:
@@ -124,46 +216,39 @@ class GpuHost(gpu_node.GpuNode):
     # What Placement says.
 
     def gpu_name(self, gpu: int) -> str:
-        address = f"0000:{_FIRST_BUS + gpu:x}:00.0"
-        return names.provider_name(self.name, address)
+        return self.providers.own(list(self.providers.vfs)[gpu])
 
-    def look(self) -> Look:
+    def gpu_of(self, vf: str) -> str:
+        """The GPU of a VF, by the name of our provider."""
+        (found,) = [
+            self.providers.own(address)
+            for address, vfs in self.providers.vfs.items()
+            if vf in vfs
+        ]
+        return found
+
+    def look(self) -> view.Look:
         """All that matters of this host's tree, read once."""
-        tree = self._tree()
-        root = tree.pop(self.name, None)
-        units = {
-            name: (provider.usages, provider.offered)
-            for name, provider in tree.items()
-        }
-        return Look(
-            root is not None and names.NODE_READY in root.traits,
-            {
-                name: offered[CLASS]
-                for name, (_, offered) in units.items()
-                if offered.get(CLASS)
-            },
-            {
-                name: usages[CLASS]
-                for name, (usages, _) in units.items()
-                if usages.get(CLASS)
-            },
-        )
+        return self.providers.look(self._tree())
 
     def _tree(self) -> dict[str, clouds.Provider]:
         if not self._root:
             root = self.cloud.providers().get(self.name)
             self._root = root.uuid if root else ""
+        if not self._root:
+            return {}
         # nova-compute makes it under the same uuid each time.
-        return self.cloud.tree(self._root) if self._root else {}
+        return self.cloud.tree(self._root, self.providers.looked_at())
 
     def used(self, gpu: int = 0) -> int:
-        """VMs' units on a GPU."""
-        return self.look().used.get(self.gpu_name(gpu), 0)
+        """VMs' devices on a GPU."""
+        return self.look().devices.used.get(self.gpu_name(gpu), 0)
 
     def missing_behind(self, provider: str) -> int:
-        """How many slices VMs hold on it that the GPU does not have."""
-        for gpu in range(len(self.gpus.summary()["gpus"])):
-            if self.gpu_name(gpu) == provider:
+        """How many slices VMs hold there that the GPU does not have."""
+        name = self.providers.gpus().get(provider)
+        for gpu in range(len(self.providers.vfs)):
+            if self.gpu_name(gpu) == name:
                 return max(0, self.used(gpu) - self.instances(gpu))
         return 0
 
@@ -177,7 +262,11 @@ class GpuHost(gpu_node.GpuNode):
 
         def offered() -> bool:
             seen = self.look()
-            return seen.is_open and seen.offered == wanted
+            return (
+                seen.is_open
+                and seen.slices.offered == wanted
+                and seen.devices.offered == wanted
+            )
 
         eventually(offered)
 
@@ -186,6 +275,6 @@ class GpuHost(gpu_node.GpuNode):
 
         def closed() -> bool:
             seen = self.look()
-            return not seen.is_open and not seen.offered
+            return not seen.is_open and not seen.slices.offered
 
         eventually(closed)

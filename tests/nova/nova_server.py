@@ -44,7 +44,7 @@ class NovaServer(fixtures.Fixture):
         # Nova's tests share one SQLite connection.
         self._one_by_one = threading.Lock()
 
-    def _setUp(self) -> None:  # noqa: N802
+    def _setUp(self) -> None:
         server = wsgi.Server(
             ("127.0.0.1", 0), self._with_identity, numthreads=2
         )

@@ -25,8 +25,8 @@ from mig_placement.placement import names
 from tests.functional import faults
 from tests.functional import faulty_server
 from tests.nova import base
-from tests.nova import gpu_host
 from tests.nova import nova_server
+from tests.nova import view
 
 NAME = "mig.1g.5gb"
 SMALL = ("--vcpus", "1", "--ram", "128", "--disk", "0")
@@ -145,7 +145,7 @@ class FlavorsTest(base.RealNovaTest):
         self.assertEqual([], self.flavors("--check"))
 
     def test_the_check_finds_what_goes_wrong_and_nothing_else(self) -> None:
-        key = {f"resources_MIG:{gpu_host.CLASS}": "1"}
+        key = {f"resources_MIG:{view.CLASS}": "1"}
         ready = {"trait:CUSTOM_MIG_NODE_READY": "required"}
         self.start()
         self.make("plain")

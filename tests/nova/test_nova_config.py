@@ -9,7 +9,6 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-# ruff: noqa: PT027
 # mypy: disable-error-code="import-not-found,misc"
 """Nova's own code reads our fragments as we mean them."""
 

@@ -348,3 +348,57 @@ def test_missing_credentials_close_the_gate_and_end_the_agent(
     assert agent.stderr
     assert b"[nova]: auth_type is not set" in agent.stderr.read()
     node.closes("CONFIG_INVALID")
+
+
+def _host_stops(node: Node) -> None:
+    """From now on systemd says that the host is being shut down."""
+    programs = node.folder / "bin"
+    programs.mkdir()
+    systemctl = programs / "systemctl"
+    systemctl.write_text("#!/bin/sh\necho stopping\nexit 1\n")
+    systemctl.chmod(0o755)
+    node.environment["PATH"] = f"{programs}:{node.environment['PATH']}"
+
+
+def test_a_shutdown_of_the_host_disables_the_service(
+    node: Node, nova: Proxy
+) -> None:
+    nova.add(faults.json_answer({"service": OURS}), method="PUT")
+    nova.add(_services(ENABLED), method="GET")
+    _ask_for(node, nova.url)
+    _host_stops(node)
+    agent = node.start_agent()
+    gpu_node.within(lambda: _line(node) == "enabled")
+    agent.terminate()
+    assert agent.wait(gpu_node.PATIENCE) == exception.EXIT_OK
+    (written,) = nova.log.writes()
+    assert written.json()["disabled_reason"].startswith(
+        "mig-placement: SHUTDOWN"
+    )
+    node.closes("SHUTDOWN")
+
+
+def test_a_restart_of_the_agent_leaves_the_service_as_it_is(
+    node: Node, nova: Proxy
+) -> None:
+    nova.add(_services(ENABLED), method="GET")
+    _ask_for(node, nova.url)
+    agent = node.start_agent()
+    gpu_node.within(lambda: _line(node) == "enabled")
+    agent.terminate()
+    assert agent.wait(gpu_node.PATIENCE) == exception.EXIT_OK
+    assert nova.log.writes() == []
+
+
+def test_a_nova_that_hangs_delays_a_shutdown_by_seconds_only(
+    node: Node, nova: Proxy
+) -> None:
+    nova.add(faults.Slow(300))
+    _ask_for(node, nova.url, timeout="300")
+    _host_stops(node)
+    agent = node.start_agent()
+    node.opens()
+    gpu_node.within(lambda: nova.log.count("GET"))
+    agent.terminate()
+    assert agent.wait(15) == exception.EXIT_OK
+    node.closes("SHUTDOWN")

@@ -171,7 +171,7 @@ def test_stack_does_everything_in_devstacks_order(stack: Stack) -> None:
         "phase stack post-config",
         "create_service_user mig-placement service",
         f"configure_keystoneauth {conf_file} mig-placement placement",
-        "mig-placement simulate create --mig --overwrite"
+        "mig-placement simulate create --mig --overwrite --vgpu none"
         f" {node} A100-40GB A100-40GB",
         "mig-placement profiles -f value -c GPU -c Profile -c Most",
         "mig-placement nova-config --output ROOT/etc/mig-placement/nova.conf",

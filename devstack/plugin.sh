@@ -25,7 +25,7 @@ source "$MIG_PLACEMENT_DIR/devstack/lib/mig-placement"
 
 case "$1 $2" in
     "stack pre-install")
-        if is_service_enabled mig-placement-agent; then
+        if is_mig_placement_needed; then
             echo_summary "Checking what mig-placement needs"
             check_mig_placement
         fi

@@ -28,6 +28,7 @@ from mig_placement import conf
 from mig_placement import exception
 from mig_placement import simulator
 from mig_placement.conf import opts
+from mig_placement.placement import names
 from tests.functional import gpu_node
 from tests.functional import placement_app
 
@@ -42,9 +43,18 @@ HOST = "node1.libvirt.example.org"
 
 # Seven slices on each of two A100s.
 TWO_GPUS = [{gpu_node.CLASS: 7}] * 2
-
-# Options that the plugin sets and that have no definition yet.
-UNDEFINED = {("nova", None), ("gate", "compute_service")}
+# The virtual functions for as many slices, and what Nova is told of them.
+FUNCTIONS = [
+    f"0000:{bus}:{function}"
+    for bus in (41, 42)
+    for function in ("00.4", "00.5", "00.6", "00.7", "01.0", "01.1", "01.2")
+]
+VGPU_CLASS = "CUSTOM_VGPU_1G_5GB"
+DEVICES = {"resource_class": VGPU_CLASS, "traits": "CUSTOM_MIG_VF"}
+DEVICE_SPECS = [
+    {"address": address, "managed": "no", **DEVICES} for address in FUNCTIONS
+]
+ALIASES = [{"name": "mig-1g-5gb", "device_type": "type-VF", **DEVICES}]
 
 
 class Stack:
@@ -87,16 +97,36 @@ class Stack:
             text=True,
             timeout=60,
             check=False,
-            env={
-                "PATH": os.environ["PATH"],
-                "PYTHONPATH": str(ROOT),
-                "ROOT": str(self.root),
-                "CALLS": str(self.calls_file),
-                "PLUGIN": str(PLUGIN),
-                "TEST_PYTHON": sys.executable,
-                **self.local,
-            },
+            env=self.environment(),
         )
+
+    def runs(
+        self, function: str, **local: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run one function of the plugin's alone, which must succeed."""
+        self.calls_file.write_text("")
+        run = (
+            f". {STAND_INS}/functions; . {PLUGIN}/settings;"
+            f" . {PLUGIN}/lib/mig-placement; {function}"
+        )
+        return subprocess.run(
+            ["bash", "-ec", run],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**self.environment(), **local},
+        )
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "ROOT": str(self.root),
+            "CALLS": str(self.calls_file),
+            "PLUGIN": str(PLUGIN),
+            "TEST_PYTHON": sys.executable,
+            **self.local,
+        }
 
     def does(self, script: str, **local: str) -> list[str]:
         """As tries, and must succeed; the calls that were made."""
@@ -146,12 +176,13 @@ def _made(calls: list[str], start: str) -> list[str]:
     return [call for call in calls if call.startswith(start)]
 
 
-def _nova_pci(path: pathlib.Path) -> list[Any]:
-    """[pci] device_spec as Nova reads it."""
+def _nova_pci(path: pathlib.Path, option: str) -> list[Any]:
+    """A multi-valued option of [pci] as Nova reads it, sorted."""
     options = cfg.ConfigOpts()
-    options.register_opts([cfg.MultiStrOpt("device_spec")], group="pci")
+    options.register_opts([cfg.MultiStrOpt(option, default=[])], group="pci")
     options([f"--config-file={path}"], default_config_dirs=[])
-    return [json.loads(value) for value in options.pci.device_spec]
+    values = [json.loads(value) for value in options.pci[option]]
+    return sorted(values, key=str)
 
 
 # Stack.
@@ -217,24 +248,30 @@ def test_every_option_that_is_set_exists(stack: Stack) -> None:
         for option in parser.options(group)
         if group != "DEFAULT" and option not in parser.defaults()
     }
-    assert {
-        pair
-        for pair in set_here - known
-        if pair not in UNDEFINED and (pair[0], None) not in UNDEFINED
-    } == set()
+    assert set_here - known == set()
 
 
 def _offers(placement: placement_app.TcpPlacement) -> list[dict[str, int]]:
+    """What the agent's providers offer; nothing while the gate is closed."""
     providers = placement.cloud.providers()
+    if names.NODE_READY not in providers[HOST].traits:
+        return []
     return [providers[name].offered for name in providers if name != HOST]
 
 
+@pytest.mark.parametrize(
+    ("attach", "offered"),
+    # With mdev Nova's own providers have the class.
+    [("none", TWO_GPUS), ("mdev", [{}] * 2), ("vfio", TWO_GPUS)],
+)
 def test_the_agent_that_stack_starts_opens_the_gate(
     stack: Stack,
     placement_tcp: placement_app.TcpPlacement,
     tmp_path: pathlib.Path,
+    attach: str,
+    offered: list[dict[str, int]],
 ) -> None:
-    calls = stack.does("stack")
+    calls = stack.does("stack", MIG_PLACEMENT_ATTACH=attach)
     placement_tcp.cloud.create_root(HOST)
     started = _made(calls, "run_process ")[0].replace("ROOT", str(stack.root))
     # The rest of the command line, and this Placement instead of DevStack's.
@@ -256,11 +293,11 @@ def test_the_agent_that_stack_starts_opens_the_gate(
             *arguments,
             f"--config-file={here}",
         ],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, **stack.environment()},
         stderr=subprocess.DEVNULL,
     )
     try:
-        gpu_node.within(lambda: _offers(placement_tcp) == TWO_GPUS)
+        gpu_node.within(lambda: _offers(placement_tcp) == offered)
     finally:
         agent.terminate()
         agent.wait(gpu_node.PATIENCE)
@@ -302,24 +339,20 @@ def test_a_layout_of_ones_own_is_used_where_it_is(
 
 def test_real_gpus_are_the_business_of_root(stack: Stack) -> None:
     # That function alone: no GPU here has profiles to make a layout of.
-    run = (
-        f". {STAND_INS}/functions; . {PLUGIN}/settings;"
-        f" . {PLUGIN}/lib/mig-placement; start_mig_placement"
-    )
-    stack.calls_file.write_text("")
-    subprocess.run(
-        ["bash", "-ec", run],
-        check=True,
-        env={
-            "PATH": os.environ["PATH"],
-            "ROOT": str(stack.root),
-            "CALLS": str(stack.calls_file),
-            **stack.local,
-            "STACK_USER": "stack",
-            "MIG_PLACEMENT_SIMULATE": "",
-        },
+    stack.runs(
+        "start_mig_placement", STACK_USER="stack", MIG_PLACEMENT_SIMULATE=""
     )
     assert "user=root" in _made(stack.calls(), "run_process ")[0]
+
+
+def test_real_gpus_have_nvidias_sriov_manage(stack: Stack) -> None:
+    stack.does("stack", MIG_PLACEMENT_ATTACH="vfio")
+    simulated = stack.settings().sriov_command
+    tool = stack.root / "bin" / "mig-placement"
+    assert simulated == f"{tool} simulate sriov {stack.gpus.path} {{index}} on"
+    stack.runs("_write_mig_placement_conf", MIG_PLACEMENT_SIMULATE="")
+    assert not stack.settings().simulate
+    assert "/sriov-manage " in stack.settings().sriov_command
 
 
 def test_host_names_are_those_that_nova_has(stack: Stack) -> None:
@@ -398,8 +431,10 @@ def test_its_scheduler_is_told_of_pci_devices(stack: Stack) -> None:
     assert len(_made(calls, part)) == 1
     nova = _ini(stack.nova_conf)
     assert nova["filter_scheduler"]["pci_in_placement"] == "true"
-    assert "pci" not in nova
+    assert list(nova["pci"]) == ["alias"]
+    assert _nova_pci(stack.nova_conf, "alias") == ALIASES
     assert not _made(calls, "run_process")
+    assert not _made(calls, "mig-placement flavors")
 
 
 def test_a_disabled_agent_stays_disabled(stack: Stack) -> None:
@@ -412,36 +447,57 @@ def test_a_disabled_agent_stays_disabled(stack: Stack) -> None:
 
 
 def test_novas_part_reaches_nova_compute(stack: Stack) -> None:
-    calls = stack.does("stack", MIG_PLACEMENT_ATTACH="mdev")
+    stack.does("stack", MIG_PLACEMENT_ATTACH="mdev")
     nova = _ini(stack.nova_cpu_conf)
-    assert nova["devices"]["enabled_mdev_types"] == "nvidia-699"
-    assert nova["mdev_nvidia-699"]["mdev_class"] == "CUSTOM_MIG_1G_5GB"
-    check = "mig-placement nova-config --check ROOT/etc/nova/nova-cpu.conf"
-    assert check in calls
+    assert nova["devices"]["enabled_mdev_types"] == "nvidia-463"
+    assert dict(nova["mdev_nvidia-463"]) == {
+        "mdev_class": gpu_node.CLASS,
+        "device_addresses": ",".join(FUNCTIONS),
+    }
 
 
 def test_novas_part_arrives_letter_for_letter(stack: Stack) -> None:
-    other = '[pci]\ndevice_spec = {"address": "0000:07:00.0"}'
-    stack.does("stack", MIG_PLACEMENT_ATTACH="vfio", NOVA_DEFAULT=other)
-    specs = _nova_pci(stack.nova_cpu_conf)
-    assert sorted(specs, key=str) == sorted(
-        [
-            {"address": "0000:07:00.0"},
-            {
-                "address": {"bus": "4[1]", "slot": r"\d+"},
-                "managed": "no",
-            },
-            {"address": "0000:42:00.*", "managed": "no"},
-        ],
-        key=str,
+    # Of another plugin's, and what sed would take for its own.
+    device = r'{"address": {"bus": "4[1]", "slot": "\\d+"}}'
+    alias = '{"name": "a & b", "product_id": "1234"}'
+    stack.does(
+        "stack",
+        MIG_PLACEMENT_ATTACH="vfio",
+        NOVA_DEFAULT=f"[pci]\ndevice_spec = {device}\nalias = {alias}",
     )
+    for path in (stack.nova_conf, stack.nova_cpu_conf):
+        assert _nova_pci(path, "device_spec") == sorted(
+            [json.loads(device), *DEVICE_SPECS], key=str
+        )
+        assert _nova_pci(path, "alias") == sorted(
+            [json.loads(alias), *ALIASES], key=str
+        )
+        nova = _ini(path)
+        assert nova["pci"]["report_in_placement"] == "true"
+        assert nova["filter_scheduler"]["pci_in_placement"] == "true"
 
 
 def test_a_part_that_is_there_is_not_added_again(stack: Stack) -> None:
     stack.does("stack", MIG_PLACEMENT_ATTACH="vfio")
     first = stack.nova_cpu_conf.read_text()
     stack.does("stack", NOVA_DEFAULT=first.removeprefix("[DEFAULT]\n"))
-    assert len(_nova_pci(stack.nova_cpu_conf)) == 2
+    assert _nova_pci(stack.nova_cpu_conf, "device_spec") == DEVICE_SPECS
+    # With one name twice Nova's services do not start.
+    assert _nova_pci(stack.nova_cpu_conf, "alias") == ALIASES
+
+
+@pytest.mark.parametrize("attach", ["mdev", "vfio"])
+def test_novas_part_is_compared_at_the_end(stack: Stack, attach: str) -> None:
+    done = stack.tries("stack", MIG_PLACEMENT_ATTACH=attach)
+    check = "mig-placement nova-config --check ROOT/etc/nova/nova-cpu.conf"
+    assert stack.calls()[-1] == check
+    assert done.returncode == 0
+    assert "does not fit the layout" not in done.stderr
+    # As local.conf's post-config could.
+    nova = stack.nova_cpu_conf.read_text()
+    stack.nova_cpu_conf.write_text(nova.replace("CUSTOM_", "CUSTOM_X_"))
+    warned = stack.runs("check_mig_placement_nova").stderr
+    assert "nova-cpu.conf does not fit the layout" in warned
 
 
 # Again.
@@ -473,6 +529,13 @@ def test_a_second_stack_makes_other_gpus_if_asked(stack: Stack) -> None:
     stack.does("stack")
     stack.does("stack", MIG_PLACEMENT_SIMULATE="A30-24GB")
     assert stack.models() == ["A30-24GB"]
+
+
+def test_a_second_stack_makes_gpus_of_another_driver(stack: Stack) -> None:
+    stack.does("stack")
+    assert stack.gpus.summary()["vgpu"] == ""
+    stack.does("stack", MIG_PLACEMENT_ATTACH="mdev")
+    assert stack.gpus.summary()["vgpu"] == "mdev"
 
 
 def test_a_second_stack_forgets_what_is_no_longer_said(stack: Stack) -> None:
@@ -560,6 +623,22 @@ def test_a_machine_without_gpus_is_told_of_simulated_ones(
     done = stack.tries("stack", MIG_PLACEMENT_SIMULATE="")
     assert done.returncode == 1
     assert "set MIG_PLACEMENT_SIMULATE=" in done.stderr
+
+
+@pytest.mark.skipif(
+    pathlib.Path("/proc/driver/nvidia/version").exists(),
+    reason="this machine has NVIDIA's driver",
+)
+def test_a_control_plane_is_to_be_told_of_the_gpus(stack: Stack) -> None:
+    done = stack.tries(
+        "stack",
+        ENABLED_SERVICES=CONTROL,
+        MIG_PLACEMENT_ATTACH="vfio",
+        MIG_PLACEMENT_SIMULATE="",
+    )
+    assert done.returncode == 1
+    assert "set MIG_PLACEMENT_SIMULATE to their models" in done.stderr
+    assert not _made(stack.calls(), "setup_develop")
 
 
 def test_a_model_that_cannot_be_simulated_ends_stack(stack: Stack) -> None:

@@ -12,6 +12,7 @@
 """The DevStack plugin: each phase, on stand-ins of DevStack's functions."""
 
 import configparser
+import itertools
 import json
 import os
 import pathlib
@@ -211,7 +212,7 @@ def test_stack_does_everything_in_devstacks_order(stack: Stack) -> None:
         "stop_process mig-placement-agent",
         f"run_process mig-placement-agent user={user}"
         f" {agent} --config-file {conf_file}",
-        "mig-placement flavors --create",
+        "mig-placement flavors --create --vcpus 1 --ram 256 --disk 1",
         "OS_CLOUD=devstack-admin",
         "phase stack test-config",
         "mig-placement status",
@@ -397,6 +398,39 @@ def test_at_the_next_boot_nova_compute_waits_for_a_ready_agent(
     assert dict(_ini(nova)["Unit"]) == {
         "wants": stack.unit.name,
         "after": stack.unit.name,
+    }
+
+
+@pytest.mark.parametrize(
+    ("attach", "keys"),
+    [
+        ("none", []),
+        ("mdev", ["trait_MIG:CUSTOM_MIG_READY=required"]),
+        ("vfio", ["pci_passthrough:alias=mig-1g-5gb:1"]),
+    ],
+)
+def test_the_flavors_are_small_and_attach_as_nova_does(
+    stack: Stack, attach: str, keys: list[str]
+) -> None:
+    calls = stack.does(
+        "stack", MIG_PLACEMENT_ATTACH=attach, MIG_PLACEMENT_FLAVOR_RAM="512"
+    )
+    start = "mig-placement flavors --create "
+    (made,) = _made(calls, start)
+    # No cloud is here: what would be made is printed instead.
+    printed = stack.runs(f"_mig_placement flavors {made.removeprefix(start)}")
+    words = shlex.split(printed.stdout)
+    for size in ("--vcpus 1", "--ram 512", "--disk 1"):
+        assert size in printed.stdout
+    properties = {
+        value
+        for option, value in itertools.pairwise(words)
+        if option == "--property"
+    }
+    assert properties == {
+        f"resources_MIG:{gpu_node.CLASS}=1",
+        "trait:CUSTOM_MIG_NODE_READY=required",
+        *keys,
     }
 
 
@@ -600,6 +634,7 @@ def test_clean_without_stack_does_no_harm(stack: Stack) -> None:
         ("MIG_PLACEMENT_SIMULATE", "A100-40GB:two"),
         ("MIG_PLACEMENT_SIMULATE", "A100-40GB:0"),
         ("MIG_PLACEMENT_LAYOUT", "/nowhere/layout.yaml"),
+        ("MIG_PLACEMENT_FLAVOR_RAM", "0.5G"),
         ("PYTHON3_VERSION", "3.10"),
     ],
 )

@@ -13,10 +13,13 @@
 # under the License.
 #
 # Boots a server with a flavor of mig-placement's and reads from Placement
-# that it was given a MIG slice, of a provider of the agent's. What it made
-# it deletes, whatever happens. Exit status 1: there was no such slice.
+# that it was given a MIG slice. Of which provider depends on how the flavor
+# attaches it, as [nova] attach: by one of the agent's; with mdev by Nova's
+# of a virtual function; with vfio by one of the agent's, and the function
+# by Nova's of the GPU. What it made it deletes, whatever happens. Exit
+# status 1: there was no such slice.
 #
-# Runs on a node with DevStack, after stack.sh.
+# Runs on a node with DevStack, after stack.sh. FLAVOR and IMAGE choose one.
 
 set -o errexit
 set -o nounset
@@ -32,27 +35,40 @@ function fail {
     exit 1
 }
 
-# The first flavor that asks for a MIG class; nothing if none does.
+# The first flavor, or $FLAVOR, that asks for a MIG class: how it attaches
+# the slice, and its name; nothing if none does.
 function find_flavor {
     openstack flavor list --all --long -f json | python3 -c '
 import json
 import sys
 
-flavors = json.load(sys.stdin)
-fit = [f["Name"] for f in flavors if "CUSTOM_MIG_" in str(f["Properties"])]
-print(*fit[:1])
-'
+def attach(keys):
+    if "pci_passthrough:alias" in keys:
+        return "vfio"
+    return "mdev" if "trait_MIG:CUSTOM_MIG_READY" in keys else "none"
+
+def fits(flavor):
+    chosen = sys.argv[1] in ("", flavor["Name"], flavor["ID"])
+    return chosen and "_MIG:CUSTOM_MIG_" in str(flavor["Properties"])
+
+flavors = filter(fits, json.load(sys.stdin))
+lines = [attach(str(f["Properties"])) + " " + f["Name"] for f in flavors]
+print(*lines[:1])
+' "${FLAVOR:-}"
 }
 
-# Lines of provider, class and amount; of MIG classes alone.
+# Lines of provider, class and amount; of MIG classes and of Nova's classes
+# of their virtual functions.
 function find_slices {
     openstack resource provider allocation show "$1" -f json | python3 -c '
 import json
 import sys
 
+classes = ("CUSTOM_MIG_", "CUSTOM_VGPU_")
+
 def lines(row):
     provider, held = row["resource_provider"], row["resources"]
-    mig = [name for name in held if name.startswith("CUSTOM_MIG_")]
+    mig = [name for name in held if name.startswith(classes)]
     return [f"{provider} {name} {held[name]}" for name in mig]
 
 print(*sum(map(lines, json.load(sys.stdin)), []), sep="\n")
@@ -70,8 +86,24 @@ function clean_up {
     exit "$status"
 }
 
-flavor=${FLAVOR:-$(find_flavor)}
-[[ -n "$flavor" ]] || fail "no flavor asks for a MIG class"
+# What a unit of a class is, by the name of its provider.
+function kind_of {
+    case "$1 of $2" in
+        CUSTOM_MIG_*_mig_*_??_??_?) echo "slice" ;;
+        CUSTOM_MIG_*_pci_*_??_??_?) echo "mdev" ;;
+        CUSTOM_VGPU_*_*:??:??.?) echo "vfio" ;;
+        *) echo "unknown" ;;
+    esac
+}
+
+found=$(find_flavor)
+[[ -n "$found" ]] || fail "no flavor ${FLAVOR:-} asks for a MIG class"
+read -r attach flavor <<<"$found"
+case "$attach" in
+    none) wanted="slice" ;;
+    mdev) wanted="mdev" ;;
+    vfio) wanted="slice vfio" ;;
+esac
 images=$(openstack image list --status active -f value -c ID)
 image=${IMAGE:-${images%%$'\n'*}}
 [[ -n "$image" ]] || fail "there is no image"
@@ -84,8 +116,12 @@ server=$(openstack --os-compute-api-version 2.37 server create --wait \
 
 slices=$(find_slices "$server")
 [[ -n "$slices" ]] || fail "server $server holds no MIG slice"
+kinds=()
 while read -r provider class amount; do
     name=$(openstack resource provider show "$provider" -f value -c name)
-    [[ "$name" == *_mig_* ]] || fail "$class is of $name, not of the agent's"
     echo "server $server holds $amount $class of $name"
+    kinds+=("$(kind_of "$class" "$name")")
 done <<<"$slices"
+held=$(printf '%s\n' "${kinds[@]}" | sort | paste -sd ' ')
+[[ "$held" == "$wanted" ]] \
+    || fail "not what attach = $attach gives: $held instead of $wanted"

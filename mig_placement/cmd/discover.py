@@ -18,12 +18,15 @@ import tempfile
 
 from cliff import lister
 
+from mig_placement import conf
 from mig_placement import exception
 from mig_placement import simulator
 from mig_placement.cmd import base
 from mig_placement.hardware import model
 from mig_placement.hardware import session
+from mig_placement.hardware import usage
 from mig_placement.placement import names
+from mig_placement.service import nvml
 
 _Rows = collections.abc.Iterator[tuple[object, ...]]
 _Table = tuple[tuple[str, ...], _Rows]
@@ -114,9 +117,24 @@ def _profiles(
 
 
 class Discover(base.Mixin, lister.Lister):
-    """Show GPUs, their MIG mode and the instances that exist."""
+    """Show GPUs, their MIG mode and the instances that exist.
+
+    With --functions show their virtual functions, what vGPU type each has,
+    on which GPU instance, and the VM that runs with it where NVML knows.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--functions",
+            action="store_true",
+            help="show virtual functions instead of instances",
+        )
+        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> _Table:
+        if parsed_args.functions:
+            return _FUNCTION_COLUMNS, iter(_functions_of(self.settings()))
         columns = (
             "GPU",
             "PCI address",
@@ -129,6 +147,49 @@ class Discover(base.Mixin, lister.Lister):
             "UUID",
         )
         return columns, _instances(base.observe(self.settings()))
+
+
+_FUNCTION_COLUMNS = (
+    "GPU",
+    "PCI address",
+    "Function",
+    "Way",
+    "vGPU type",
+    "GI",
+    "VM",
+)
+
+
+def _functions_of(settings: conf.Settings) -> list[tuple[object, ...]]:
+    nvml.choose_library(settings)
+    with session.Session(functions=nvml.all_functions(settings)) as opened:
+        node = opened.observe()
+        return [
+            row
+            for gpu in node.gpus
+            if gpu.sriov and not gpu.fault
+            for row in _functions(gpu, usage.vms(gpu))
+        ]
+
+
+def _functions(
+    gpu: model.Gpu, vms: collections.abc.Mapping[int, tuple[str, ...]]
+) -> _Rows:
+    names_of = {each.type_id: each.name for each in gpu.vgpu_types}
+    functions = gpu.sriov.functions if gpu.sriov else ()
+    if not functions:
+        yield gpu.index, gpu.pci_address, "SR-IOV is off", "", "", "", ""
+    for each in functions:
+        type_id = each.current_type or each.mdev_type
+        yield (
+            gpu.index,
+            gpu.pci_address,
+            each.pci_address,
+            "vfio" if each.is_variant else "mdev" if each.mdev_types else "",
+            names_of.get(type_id, str(type_id)) if type_id else "",
+            "" if each.gi_id is None else each.gi_id,
+            " ".join(vms.get(-1 if each.gi_id is None else each.gi_id, ())),
+        )
 
 
 def mode(gpu: model.Gpu) -> str:

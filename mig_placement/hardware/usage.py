@@ -117,6 +117,23 @@ def _vgpus_by_instance(handle: _Handle) -> collections.Counter[int]:
     return counts
 
 
+def vms(gpu: model.Gpu) -> dict[int, tuple[str, ...]]:
+    """The VMs that run with a vGPU, by their GPU instance's id.
+
+    :raises HardwareError: the GPU does not answer.
+    """
+    found: dict[int, tuple[str, ...]] = {}
+    with errors.translated(str(gpu)), contextlib.suppress(*_UNKNOWN):
+        handle = pynvml.nvmlDeviceGetHandleByIndex(gpu.index)
+        for vgpu in _active_vgpus(handle):
+            gi_id = int(pynvml.nvmlVgpuInstanceGetGpuInstanceId(vgpu))
+            vm, _ = pynvml.nvmlVgpuInstanceGetVmID(vgpu)
+            name = vm.decode(errors="replace") if vm else ""
+            plain = "".join(char for char in name if char.isprintable())
+            found[gi_id] = (*found.get(gi_id, ()), plain)
+    return found
+
+
 def _active_vgpus(handle: _Handle) -> list[int]:
     count = ctypes.c_uint(_MAX_VGPUS)
     buffer = (ctypes.c_uint * _MAX_VGPUS)()

@@ -35,8 +35,11 @@ def choose_library(settings: conf.Settings) -> None:
 
 def functions(settings: conf.Settings) -> sysfs.Sysfs | None:
     """Where virtual functions are seen; None where nobody attaches them."""
-    if settings.attach == "none":
-        return None
+    return None if settings.attach == "none" else all_functions(settings)
+
+
+def all_functions(settings: conf.Settings) -> sysfs.Sysfs:
+    """Where virtual functions are seen, whoever uses them."""
     if settings.simulate:
         node = simulator.SimulatedNode(settings.simulate)
         return sysfs.Sysfs(pathlib.Path(node.sysfs_root), node.write_sysfs)

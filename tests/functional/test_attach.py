@@ -15,6 +15,7 @@ The providers are what nova-compute makes, made by hand; tests/nova has a
 real one.
 """
 
+import json
 import sys
 from collections.abc import Iterator
 
@@ -310,6 +311,24 @@ def test_the_layout_is_changed_under_typed_functions(
         gpu_node.LAYOUT.replace('"1g.5gb": 7', '"3g.20gb": 2')
     )
     gpu_node.within(lambda: host.types() == [465] * 2 + [0] * 14)
+
+
+def test_discover_shows_functions_with_their_types_and_vms(
+    host: AttachNode,
+) -> None:
+    host.prepare("vfio")
+    off = host.tool("discover", "--functions", "-f", "json")
+    assert json.loads(off.stdout)[0]["Function"] == "SR-IOV is off"
+    host.make_instances()
+    host.set_types(2)
+    host.gpus.set_vm(host.functions()[0], running=True)
+    on = host.tool("discover", "--functions", "-f", "json")
+    first, second, third, *_ = json.loads(on.stdout)
+    assert first["vGPU type"] == second["vGPU type"] == "A100X-1-5C"
+    assert first["Way"] == "vfio"
+    assert first["GI"] != second["GI"]
+    assert bool(first["VM"]) > bool(second["VM"])
+    assert third["vGPU type"] == ""
 
 
 def test_a_simulated_node_forgets_its_sysfs(host: AttachNode) -> None:

@@ -270,18 +270,23 @@ class Restorer:
         return any(list(map(self._enable_sriov_of, waiting)))
 
     def _enable_sriov_of(self, index: int) -> bool:
-        """Refused as "Cannot obtain unbindLock" while NVML is open."""
         gpu = self._nvml.observe().gpus[index]
-        if gpu.instances or usage.processes_on(index):
-            LOG.warning("%s is in use; SR-IOV stays off", gpu)
-            return False
-        command = self._settings.sriov_command.format(
-            pci_address=gpu.pci_address, index=index
-        )
-        self._nvml.let_go()
-        done = run_command(command, self._settings.apply_timeout)
+        done = self._run_alone(gpu, self._settings.sriov_command)
         self._bind_again(gpu)
         return done and self._has_functions(gpu)
+
+    def _run_alone(self, gpu: model.Gpu, command: str) -> bool:
+        """Run a command for a GPU that nobody uses, with NVML let go.
+
+        While anybody has a session a reset is refused, and sriov-manage
+        says "Cannot obtain unbindLock".
+        """
+        if gpu.instances or usage.processes_on(gpu.index):
+            LOG.warning("%s is in use; not run: %s", gpu, command)
+            return False
+        self._nvml.let_go()
+        text = command.format(pci_address=gpu.pci_address, index=gpu.index)
+        return run_command(text, self._settings.apply_timeout)
 
     def _bind_again(self, gpu: model.Gpu) -> None:
         """sriov-manage leaves the GPU without its driver if it dies."""
@@ -315,15 +320,7 @@ class Restorer:
 
     def _reset_one(self, index: int) -> bool:
         gpu = self._nvml.observe().gpus[index]
-        if gpu.instances or usage.processes_on(index):
-            LOG.warning("%s is in use and is not reset", gpu)
-            return False
-        command = self._settings.reset_command.format(
-            pci_address=gpu.pci_address, index=index
-        )
-        # A reset is refused while anybody has an NVML session.
-        self._nvml.let_go()
-        return run_command(command, self._settings.apply_timeout)
+        return self._run_alone(gpu, self._settings.reset_command)
 
 
 def _joined(first: Result, second: Result) -> Result:

@@ -12,16 +12,9 @@
 """Brings the layout back: gate closed and confirmed, change, look again."""
 
 import collections.abc
-import contextlib
 import dataclasses
 import logging
-import os
-import shlex
-import signal
-import subprocess
-import tempfile
 import time
-from typing import IO
 from typing import Protocol
 
 from mig_placement import conf
@@ -37,6 +30,7 @@ from mig_placement.hardware import usage
 from mig_placement.placement import allocated
 from mig_placement.placement import desired
 from mig_placement.placement import model as placement
+from mig_placement.service import command
 from mig_placement.service import hands
 from mig_placement.service import lock
 from mig_placement.service import nvml
@@ -52,7 +46,6 @@ _ROUNDS = 3
 # Functions and their types come some seconds after SR-IOV (vgpu-mgr).
 _FUNCTIONS_WAIT = 60.0
 _FUNCTIONS_POLL = 0.2
-_MAX_OUTPUT = 64 << 10
 _SLACK = 60.0
 
 Allowed = frozenset[tuple[int, target.Located]]
@@ -223,7 +216,7 @@ class Restorer:
             self._closed(seen)
             # It may reset GPUs, which an open session would refuse it.
             self._nvml.let_go()
-            run_command(
+            command.run(
                 self._settings.apply_command, self._settings.apply_timeout
             )
 
@@ -275,18 +268,18 @@ class Restorer:
         self._bind_again(gpu)
         return done and self._has_functions(gpu)
 
-    def _run_alone(self, gpu: model.Gpu, command: str) -> bool:
+    def _run_alone(self, gpu: model.Gpu, template: str) -> bool:
         """Run a command for a GPU that nobody uses, with NVML let go.
 
         While anybody has a session a reset is refused, and sriov-manage
         says "Cannot obtain unbindLock".
         """
         if gpu.instances or usage.processes_on(gpu.index):
-            LOG.warning("%s is in use; not run: %s", gpu, command)
+            LOG.warning("%s is in use; not run: %s", gpu, template)
             return False
         self._nvml.let_go()
-        text = command.format(pci_address=gpu.pci_address, index=gpu.index)
-        return run_command(text, self._settings.apply_timeout)
+        text = template.format(pci_address=gpu.pci_address, index=gpu.index)
+        return command.run(text, self._settings.apply_timeout)
 
     def _bind_again(self, gpu: model.Gpu) -> None:
         """sriov-manage leaves the GPU without its driver if it dies."""
@@ -328,53 +321,3 @@ def _joined(first: Result, second: Result) -> Result:
     later = {each.index for each in second.outcomes}
     kept = tuple(each for each in first.outcomes if each.index not in later)
     return Result(second.plans, kept + second.outcomes)
-
-
-def run_command(command: str, timeout: float) -> bool:
-    """Run an operator's command without a shell; its output goes to the log.
-
-    :param timeout: seconds after which it is killed.
-    :returns: whether it ended by itself with status 0, which proves
-        nothing of what it did.
-    """
-    LOG.info("running: %s", command)
-    try:
-        with tempfile.TemporaryFile() as output:
-            status = _status_of(shlex.split(command), timeout, output)
-            _log_output(output)
-    except (OSError, ValueError) as error:
-        LOG.error("cannot be run (%s): %s", error, command)
-        return False
-    if status is None:
-        LOG.error("killed after %g s: %s", timeout, command)
-        return False
-    LOG.info("exit status %d: %s", status, command)
-    return status == 0
-
-
-def _status_of(
-    words: list[str], timeout: float, output: IO[bytes]
-) -> int | None:
-    """The exit status; None where it and all its children were killed."""
-    process = subprocess.Popen(  # noqa: S603 (the operator's own)
-        words,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        return process.wait(timeout)
-    except subprocess.TimeoutExpired:
-        return None
-    finally:
-        # A child that it left behind must not change GPUs later.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _log_output(output: IO[bytes]) -> None:
-    output.seek(0)
-    for line in output.read(_MAX_OUTPUT).decode(errors="replace").splitlines():
-        LOG.info("| %s", line)

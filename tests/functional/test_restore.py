@@ -36,6 +36,7 @@ from mig_placement.hardware import model
 from mig_placement.placement import client
 from mig_placement.placement import names
 from mig_placement.placement import sync
+from mig_placement.service import command
 from mig_placement.service import lock
 from mig_placement.service import nvml
 from tests.functional import gpu_node
@@ -629,7 +630,7 @@ def test_no_child_of_a_command_outlives_it(
     # The child has the pipe open for as long as it lives.
     script = f"exec 3>{held}; echo >&3; sleep 600 & {then}"
     try:
-        done = restore.run_command(f"sh -c {shlex.quote(script)}", 2)
+        done = command.run(f"sh -c {shlex.quote(script)}", 2)
         assert done is succeeds
         assert os.read(reader, 1) == b"\n"
         gpu_node.within(lambda: _has_no_writer(reader), 5)

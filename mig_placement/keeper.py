@@ -126,24 +126,29 @@ class Keeper:
     ) -> bool:
         if state == self._dead_end or time.monotonic() < self._not_before:
             return False
+        passes = False
         if self._apply == "command":
             self._restorer.run_command(seen)
             self._done = ("apply_command was run",)
         else:
             result = self._restorer.run(seen, wanted, indices)
             self._done = tuple(str(each) for each in result.outcomes)
-        self._judge(wanted)
+            passes = self._restorer.may_pass(result)
+        self._judge(wanted, passes)
         return True
 
-    def _judge(self, wanted: layout.NodeLayout) -> None:
-        """Believe what is observed now, and nothing else."""
+    def _judge(self, wanted: layout.NodeLayout, passes: bool) -> None:
+        """Believe what is observed now, and nothing else.
+
+        :param passes: whether what failed may succeed with nothing changed.
+        """
         self._pause()
         node = self._nvml.observe()
         plans = self._restorer.plans(node, wanted, self._cycle.usages())
         if not any(each.steps for each in plans):
             self._succeeded()
             return
-        self._dead_end = _state(node, wanted, plans)
+        self._dead_end = None if passes else _state(node, wanted, plans)
 
     def _pause(self) -> None:
         """A failure, until it is known for a success."""

@@ -204,6 +204,16 @@ class Restorer:
             LOG.info("restore: %s", line)
         return result
 
+    def may_pass(self, result: Result) -> bool:
+        """Whether it failed for what nobody here sees: a session that
+        another program has with NVML, or a driver that is not ready yet."""
+        return any(
+            each.needs_sriov
+            or each.kept
+            or (each.needs_reset and self._settings.allow_gpu_reset)
+            for each in result.outcomes
+        )
+
     def run_command(self, seen: desired.Picture) -> None:
         """Close, confirm, and let the operator's command change GPUs.
 

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 import pytest
 
 from mig_placement import simulator
+from mig_placement.hardware import session
 from mig_placement.placement import names
 from tests.functional import gpu_node
 from tests.functional import placement_app
@@ -290,6 +291,21 @@ def test_two_profiles_on_one_gpu_are_refused_with_what_to_do(
     host.start_agent()
     gpu_node.within(lambda: host.blocked_by() == {"LAYOUT_INVALID"})
     assert "declare one profile for each GPU" in host.log_text()
+
+
+def test_sriov_is_tried_again_once_another_session_has_ended(
+    host: AttachNode,
+) -> None:
+    host.prepare("vfio", apply="native")
+    simulator.install(host.gpus.path)
+    try:
+        with session.Session():
+            host.start_agent()
+            gpu_node.within(lambda: "unbindLock" in host.log_text())
+            gpu_node.within(lambda: "SRIOV_DISABLED" in host.blocked_by())
+    finally:
+        simulator.uninstall()
+    host.opens()
 
 
 def test_a_vgpu_type_for_no_instance_is_refused(host: AttachNode) -> None:

@@ -37,6 +37,7 @@ class RebootTest(test_reboot.NodeRebootTest):
 
 class TreeTest(test_tree.TreeTest):
     attach = "mdev"
+    flaps = 3
 
 
 class MdevTest(base.RealNovaTest):

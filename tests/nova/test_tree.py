@@ -16,6 +16,8 @@ from tests.nova import gpu_host
 
 
 class TreeTest(base.RealNovaTest):
+    flaps = 10
+
     def test_the_agent_rebuilds_what_the_service_s_deletion_took(self) -> None:
         host = self.start_host(gpus=2)
         self.stop_nova_compute()
@@ -37,7 +39,7 @@ class TreeTest(base.RealNovaTest):
         host = self.start_host(gpus=2)
         server = self.boot()
         held = self.hold_of(server)
-        for _ in range(10):
+        for _ in range(self.flaps):
             host.destroy_one(0, start=1)
             self.expire_nova_caches()
             self.run_periodics()

@@ -33,6 +33,7 @@ class RebootTest(test_reboot.NodeRebootTest):
 
 class TreeTest(test_tree.TreeTest):
     attach = "vfio"
+    flaps = 3
 
 
 class VfioTest(base.RealNovaTest):

@@ -40,6 +40,7 @@ def run(name: str) -> Outcome:
     # Not at the top: the process that shares out the work stays free of it.
     from tests.nova import base
 
+    base.COUNTS.clear()
     said = io.StringIO()
     runner = unittest.TextTestRunner(said, verbosity=2, warnings="ignore")
     with base.placement():

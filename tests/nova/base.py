@@ -97,6 +97,13 @@ class RealNovaTest(base.ServersTestBase):
         self._gpu_flavor = ""
         self._plain_flavor = ""
 
+    def tearDown(self) -> None:
+        # Before Nova's services stop: its API would wait for ever for the
+        # answer of a nova-compute that is gone.
+        for host in self.hosts.values():
+            host.stop_agents()
+        super().tearDown()
+
     # The hosts.
 
     def make_host(

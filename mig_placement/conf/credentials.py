@@ -16,6 +16,8 @@ Apart from the other groups, since keystoneauth takes longer to import than
 the commands that need no service take to run.
 """
 
+from urllib import parse
+
 from keystoneauth1 import loading
 from oslo_config import cfg
 
@@ -30,6 +32,21 @@ def register(conf: cfg.ConfigOpts, group: str, service_type: str) -> None:
     conf.set_default("timeout", _TIMEOUT, group)
     conf.set_default("service_type", service_type, group)
     conf.set_default("valid_interfaces", ["internal", "public"], group)
+
+
+def refuse_passwords_in_urls(conf: cfg.ConfigOpts, group: str) -> None:
+    """keystoneauth writes URLs to logs and into errors.
+
+    :raises ValueError: a URL has a user or a password in it.
+    """
+    # Which options there are is the plugin's choice.
+    for option in {"auth_url", "endpoint_override"} & set(conf[group]):
+        url = conf[group][option] or ""
+        if "@" in parse.urlsplit(url).netloc:
+            raise ValueError(
+                f"{option} has a user or a password in it, which logs would"
+                " show; give them as username and password"
+            )
 
 
 def options(group: str, service_type: str) -> list[cfg.Opt]:

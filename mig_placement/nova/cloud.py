@@ -24,6 +24,7 @@ from openstack import exceptions as sdk_exceptions
 from oslo_config import cfg
 
 from mig_placement import exception
+from mig_placement import transport
 from mig_placement.conf import placement as placement_options
 from mig_placement.nova import connection
 from mig_placement.nova import flavors
@@ -115,7 +116,9 @@ def _connection(conf: cfg.ConfigOpts) -> Any:
 
 def _named() -> Any:
     try:
-        return openstack.connect()
+        found = openstack.connect()
+        transport.guard(found.session)
+        return found
     except (
         sdk_exceptions.ConfigException,
         ks.MissingRequiredOptions,
@@ -183,7 +186,13 @@ def _translated() -> collections.abc.Iterator[None]:
         raise connection.unreachable(
             f"no usable answer ({connection.short(error)})"
         ) from error
-    except (TypeError, ValueError, AttributeError, LookupError) as error:
+    except (
+        TypeError,
+        ValueError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+    ) as error:
         raise exception.NovaBadAnswer(
             f"the answer is not one of Nova's API ({connection.short(error)})",
             where="Nova",

@@ -37,6 +37,15 @@ MICROVERSION = "2.53"
 
 _BINARY = "nova-compute"
 _MAX_REASON = 255
+# What an answer of another shape leads to; the last where it is nested
+# without an end.
+_WRONG = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    RecursionError,
+)
 _UUID = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 )
@@ -203,7 +212,7 @@ def _check(status: int, url: str) -> None:
 def _validated(url: str) -> collections.abc.Iterator[None]:
     try:
         yield
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
+    except _WRONG as error:
         raise exception.NovaBadAnswer(
             f"the answer is not one of Nova's API ({connection.short(error)})",
             where=f"Nova {url}",

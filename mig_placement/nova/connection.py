@@ -21,6 +21,8 @@ from keystoneauth1 import loading
 from oslo_config import cfg
 
 from mig_placement import exception
+from mig_placement import transport
+from mig_placement.conf import credentials
 from mig_placement.conf import nova_auth as options
 
 _MAX_TEXT = 200
@@ -58,9 +60,12 @@ def make_session(conf: cfg.ConfigOpts) -> Any:
         )
     with _options_checked():
         auth = loading.load_auth_from_conf_options(conf, options.GROUP)
-        return loading.load_session_from_conf_options(
+        session = loading.load_session_from_conf_options(
             conf, options.GROUP, auth=auth
         )
+        credentials.refuse_passwords_in_urls(conf, options.GROUP)
+        transport.guard(session)
+        return session
 
 
 @contextlib.contextmanager
@@ -99,6 +104,13 @@ def translated() -> collections.abc.Iterator[None]:
             where="[nova]",
             mend="give an administrator's, with the options that"
             " [placement] has",
+        ) from error
+    except ks.SSLError as error:
+        raise exception.NovaUnreachable(
+            transport.tls_trouble(error),
+            where="Nova or Keystone",
+            mend="set cafile in [nova] to the file of the authority that"
+            " signs their certificates",
         ) from error
     except ks.ClientException as error:
         raise unreachable(f"no usable answer ({short(error)})") from error

@@ -20,6 +20,7 @@ from typing import Protocol
 from keystoneauth1 import exceptions as ks
 
 from mig_placement import exception
+from mig_placement import transport
 from mig_placement.placement import model
 from mig_placement.placement import plan
 
@@ -33,6 +34,15 @@ _UUID = re.compile(
 _BAD_REQUEST = 400
 _CONFLICT = 409
 _MAX_TEXT = 200
+# What an answer of another shape leads to; the last where it is nested
+# without an end.
+_WRONG = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    RecursionError,
+)
 
 
 class Response(Protocol):
@@ -224,6 +234,13 @@ def translated() -> collections.abc.Iterator[None]:
             where="[placement]",
             mend="copy nova.conf's [placement] section",
         ) from error
+    except ks.SSLError as error:
+        raise exception.PlacementUnreachable(
+            transport.tls_trouble(error),
+            where="Placement or Keystone",
+            mend="set cafile in [placement] to the file of the authority"
+            " that signs their certificates",
+        ) from error
     except ks.ClientException as error:
         raise exception.PlacementUnreachable(
             f"no usable answer ({_short(error)})",
@@ -277,7 +294,7 @@ def _check(response: Response, url: str) -> None:
 def _validated(url: str) -> collections.abc.Iterator[None]:
     try:
         yield
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except _WRONG as error:
         raise exception.PlacementBadAnswer(
             f"the answer is not one of Placement's API ({_short(error)})",
             where=f"Placement {url}",
@@ -287,14 +304,14 @@ def _validated(url: str) -> collections.abc.Iterator[None]:
 
 
 def _error_code(response: Response) -> str:
-    with contextlib.suppress(ValueError, LookupError, TypeError):
+    with contextlib.suppress(*_WRONG):
         return str(response.json()["errors"][0]["code"])
     return f"HTTP {response.status_code}"
 
 
 def _detail(response: Response) -> str:
     """What the server says of an error: one line, nothing but text."""
-    with contextlib.suppress(ValueError, LookupError, TypeError):
+    with contextlib.suppress(*_WRONG):
         text = _short(response.json()["errors"][0]["detail"])
         return "".join(c if c.isprintable() else "?" for c in text)
     return f"HTTP {response.status_code}"

@@ -15,6 +15,8 @@ from keystoneauth1 import loading
 from oslo_config import cfg
 
 from mig_placement import exception
+from mig_placement import transport
+from mig_placement.conf import credentials
 from mig_placement.conf import placement as options
 from mig_placement.placement import client
 
@@ -44,6 +46,8 @@ def _adapter(conf: cfg.ConfigOpts) -> client.Adapter:
         session = loading.load_session_from_conf_options(
             conf, options.GROUP, auth=auth
         )
+        credentials.refuse_passwords_in_urls(conf, options.GROUP)
+        transport.guard(session)
         adapter: client.Adapter = loading.load_adapter_from_conf_options(
             conf, options.GROUP, session=session, auth=auth
         )

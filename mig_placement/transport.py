@@ -1,0 +1,122 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""What goes over HTTP: answers of a bounded size, and no strange redirect.
+
+keystoneauth and requests read an answer whole, however long it is and
+however long it takes, and carry the token, and the password, wherever a
+redirect leads. Both happen below all of their own retries and logs here, in
+requests' hook for a response whose body has not been read yet.
+"""
+
+import io
+import re
+import time
+from typing import Any
+from urllib import parse
+
+import requests
+import urllib3
+
+# All GPU providers of 10,000 nodes are some 10 MB.
+MAX_BYTES = 32 << 20
+# The time-out of [placement] is for a single read; this is for all of them.
+MAX_SECONDS = 60.0
+# So little that unpacking it cannot take much: gzip packs 1,000 to 1.
+_CHUNK = 16 << 10
+
+# Those that keystoneauth follows.
+_REDIRECTS = frozenset({301, 302, 303, 305, 307, 308})
+# OpenSSL's "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: ...".
+_TLS_REASON = re.compile(r"\[SSL[^]]*\] ([^(\"]{1,150})")
+_PORTS = {"http": 80, "https": 443}
+
+
+class UnboundedAnswer(requests.exceptions.RequestException):
+    """It is longer, or takes longer, than any answer that is meant well."""
+
+
+class StrangeRedirect(requests.exceptions.RequestException):
+    """It leads where no credentials of ours belong."""
+
+
+def guard(session: Any) -> None:
+    """Let a keystoneauth session take no more than it should.
+
+    :param session: keystoneauth1's; also openstacksdk's.
+    """
+    session.session.hooks["response"].append(_take)
+
+
+def _take(response: requests.Response, **_: object) -> None:
+    """Read the body in requests' place, which does so without a limit."""
+    try:
+        _refuse_strange_redirect(response)
+        response.raw = io.BytesIO(_body(response.raw))
+    except urllib3.exceptions.HTTPError as error:
+        response.close()
+        raise requests.exceptions.ChunkedEncodingError(error) from error
+    except requests.exceptions.RequestException:
+        # What is left of it must not be taken for the next answer.
+        response.close()
+        raise
+
+
+def _body(raw: Any) -> bytes:
+    """:raises UnboundedAnswer: there is no end to it."""
+    body = bytearray()
+    until = time.monotonic() + MAX_SECONDS
+    # read1 returns what is there, read waits for all of it (urllib3 1.26).
+    read = getattr(raw, "read1", raw.read)
+    while chunk := read(_CHUNK, decode_content=True):
+        body += chunk
+        if len(body) > MAX_BYTES:
+            raise UnboundedAnswer(f"the answer exceeds {MAX_BYTES} bytes")
+        if time.monotonic() > until:
+            raise UnboundedAnswer(f"no end of it in {MAX_SECONDS:g} s")
+    return bytes(body)
+
+
+def _refuse_strange_redirect(response: requests.Response) -> None:
+    if response.status_code not in _REDIRECTS:
+        return
+    location = response.headers.get("Location", "")
+    target = parse.urljoin(response.url, location)
+    if not may_follow(response.url, target):
+        host = parse.urlsplit(target).hostname
+        raise StrangeRedirect(f"it redirects to another place ({host})")
+
+
+def may_follow(url: str, target: str) -> bool:
+    """Whether credentials for a URL may be sent to where it redirects.
+
+    To the same scheme, host and port, or from http to https on the host.
+    """
+    before, after = _origin(url), _origin(target)
+    if before[0] == "http" and after[0] == "https":
+        return before[1] == after[1]
+    return before == after
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = parse.urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    return parts.scheme, parts.hostname, port or _PORTS.get(parts.scheme)
+
+
+def tls_trouble(error: Exception) -> str:
+    """What of keystoneauth's long line an operator needs."""
+    found = _TLS_REASON.search(str(error))
+    reason = found[1].strip() if found else "no reason given"
+    return f"no trusted TLS connection ({reason})"

@@ -11,6 +11,7 @@
 # under the License.
 """The configuration: oslo.config groups, read into one frozen value."""
 
+import argparse
 import collections.abc
 import dataclasses
 import pathlib
@@ -26,6 +27,7 @@ from mig_placement.conf import health
 from mig_placement.conf import layout
 from mig_placement.conf import mapping
 from mig_placement.conf import nova
+from mig_placement.conf import sources
 
 PROJECT = "mig-placement"
 GROUPS = (agent, hardware, layout, mapping, gate, health, nova)
@@ -82,16 +84,39 @@ def parse(
     :param conf: with more options registered (oslo.log's) if need be.
     :raises ConfigError: a file cannot be read or parsed.
     """
+    sources.check(_named(arguments, prog))
     conf = conf or cfg.ConfigOpts()
     for module in GROUPS:
         conf.register_opts(module.OPTS, group=module.GROUP)
     try:
         conf(list(arguments), project=PROJECT, prog=prog)
-    except cfg.Error as error:
+    except (cfg.Error, OSError, ValueError) as error:
+        # Without the cause: it quotes the line, which may be a password's.
         raise exception.ConfigError(
-            _text(error), where="configuration", mend="correct the file"
-        ) from error
+            sources.error_text(error),
+            where="configuration",
+            mend="correct the file",
+        ) from None
     return conf
+
+
+def _named(
+    arguments: collections.abc.Sequence[str], prog: str | None
+) -> list[pathlib.Path]:
+    """What will be read, before oslo.config reads it whole."""
+    parser = argparse.ArgumentParser(add_help=False)
+    for name in ("file", "dir"):
+        parser.add_argument(f"--config-{name}", action="append")
+    given, _ = parser.parse_known_args(arguments)
+    return sources.found(
+        given.config_file or cfg.find_config_files(PROJECT, prog),
+        given.config_dir or cfg.find_config_dirs(PROJECT, prog),
+    )
+
+
+def read_from(conf: cfg.ConfigOpts) -> list[pathlib.Path]:
+    """The files that the options came from."""
+    return sources.found(conf.config_file or (), conf.config_dir or ())
 
 
 def settings(conf: cfg.ConfigOpts) -> Settings:
@@ -125,7 +150,9 @@ def settings(conf: cfg.ConfigOpts) -> Settings:
         )
     except (cfg.Error, ValueError) as error:
         raise exception.ConfigError(
-            _text(error), where="configuration", mend="correct the option"
+            sources.error_text(error),
+            where="configuration",
+            mend="correct the option",
         ) from error
 
 
@@ -159,10 +186,6 @@ def root_name(conf: cfg.ConfigOpts) -> str:
         "hypervisor_hostname",
         conf.agent.hypervisor_hostname or socket.getfqdn(),
     )
-
-
-def _text(error: BaseException) -> str:
-    return str(error).rstrip(".")
 
 
 def _host(option: str, name: str) -> str:

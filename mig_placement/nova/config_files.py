@@ -18,6 +18,7 @@ import pathlib
 from oslo_config import cfg
 
 from mig_placement import exception
+from mig_placement.conf import sources
 from mig_placement.nova import device_spec
 
 _ADDRESSES = "device_addresses"
@@ -86,14 +87,16 @@ def read(paths: collections.abc.Iterable[str]) -> Found:
         Nova does not start with.
     """
     arguments = list(paths)
+    sources.check(_files(arguments))
     try:
         return _found(_parsed(arguments))
     except (cfg.Error, ValueError, OSError) as error:
+        # Without the cause: it quotes the line, which may be a password's.
         raise exception.ConfigError(
-            str(error).rstrip("."),
+            sources.error_text(error),
             where=", ".join(arguments),
             mend="correct the file",
-        ) from error
+        ) from None
     except exception.ConfigError as error:
         raise exception.ConfigError(
             error.what,
@@ -117,6 +120,14 @@ def _parsed(paths: list[str]) -> cfg.ConfigOpts:
     for name in conf.devices.enabled_mdev_types:
         conf.register_opts(_mdev_options(name), group=f"mdev_{name}")
     return conf
+
+
+def _files(paths: list[str]) -> list[pathlib.Path]:
+    kinds = {path: _kind(path) for path in paths}
+    return sources.found(
+        (path for path in paths if kinds[path] == "file"),
+        (path for path in paths if kinds[path] == "dir"),
+    )
 
 
 def _kind(path: str) -> str:

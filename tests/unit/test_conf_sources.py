@@ -1,0 +1,86 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Configuration files: which are read, which not, which tell too much."""
+
+import pathlib
+
+import pytest
+
+from mig_placement import conf
+from mig_placement import exception
+from mig_placement.conf import sources
+
+
+def test_the_files_named_and_those_in_directories_are_found(
+    tmp_path: pathlib.Path,
+) -> None:
+    (tmp_path / "d").mkdir()
+    for name in ("a.conf", "d/b.conf", "d/no"):
+        (tmp_path / name).write_text("")
+    found = sources.found([f"{tmp_path}/a.conf", "/none"], [f"{tmp_path}/d"])
+    assert found == [tmp_path / "a.conf", tmp_path / "d" / "b.conf"]
+
+
+@pytest.mark.parametrize("form", ["--config-file={}", "--config-file {}"])
+def test_a_huge_file_is_refused_before_it_is_read(
+    tmp_path: pathlib.Path, form: str
+) -> None:
+    path = tmp_path / "a.conf"
+    path.write_text("[agent]\n#")
+    arguments = form.format(path).split()
+    conf.parse(arguments)
+    with path.open("ab") as file:
+        file.truncate(1 << 30)
+    with pytest.raises(exception.ConfigError, match="more than"):
+        conf.parse(arguments)
+
+
+def test_what_is_no_file_is_refused_and_the_null_device_is_not() -> None:
+    sources.check([pathlib.Path("/dev/null")])
+    with pytest.raises(exception.ConfigError, match="not a plain file"):
+        sources.check([pathlib.Path("/dev/zero")])
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "told"),
+    [
+        ("password = x", 0o644, True),
+        ("[a]\nService_Password=x", 0o604, True),
+        ("  application_credential_secret: x", 0o644, False),
+        ("application_credential_secret: x", 0o644, True),
+        ("password = x", 0o640, False),
+        ("#password = x", 0o644, False),
+        ("password =\nusername = x", 0o644, False),
+        ("username = x", 0o644, False),
+    ],
+)
+def test_a_password_that_all_may_read_is_found(
+    tmp_path: pathlib.Path, text: str, mode: int, told: bool
+) -> None:
+    path = tmp_path / "a.conf"
+    path.write_text(text)
+    path.chmod(mode)
+    assert sources.told_to_all([path]) == ([path] if told else [])
+
+
+@pytest.mark.parametrize(
+    "line", ["password hunter2", "=hunter2", "[hunter2", "[agent]\n hunter2"]
+)
+def test_an_error_has_the_line_s_number_and_not_the_line(
+    tmp_path: pathlib.Path, line: str
+) -> None:
+    path = tmp_path / "a.conf"
+    path.write_text(f"[placement]\n{line}\n")
+    with pytest.raises(exception.ConfigError) as caught:
+        conf.parse([f"--config-file={path}"])
+    assert f"{path}:" in str(caught.value)
+    assert "hunter2" not in str(caught.value)

@@ -32,7 +32,7 @@ def write_json(path: pathlib.Path, value: Any) -> None:
     :raises ConfigError: the directory cannot be made or written to.
     """
     try:
-        path.parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
+        make_directory(path.parent)
         _replace(path, json.dumps(value, indent=1) + "\n", _MODE)
     except OSError as error:
         raise exception.ConfigError(
@@ -40,6 +40,49 @@ def write_json(path: pathlib.Path, value: Any) -> None:
             where=str(path),
             mend=f"let the agent's user write to {path.parent}",
         ) from error
+
+
+def make_directory(path: pathlib.Path) -> None:
+    """Make it and those above it, where there are none, for us and our
+    group, whatever the umask.
+
+    :raises OSError: it cannot be made.
+    """
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    try:
+        path.mkdir(mode=_DIRECTORY_MODE)
+    except FileExistsError:
+        # Another process of ours was faster; anything else is no directory.
+        if not path.is_dir():
+            raise
+        return
+    # With the group's set-GID bit, where the parent gave it.
+    inherited = path.stat().st_mode & stat.S_ISGID
+    path.chmod(_DIRECTORY_MODE | inherited)
+
+
+def open_plain(path: pathlib.Path, flags: int) -> int:
+    """A descriptor of a plain file; no link, and nothing that blocks.
+
+    :param flags: of open(2); a file that it creates is for us and our
+        group, whatever the umask.
+    :raises OSError: it cannot be opened, or is a link.
+    :raises ValueError: something else has the name.
+    """
+    safe = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+    handle = os.open(path, flags | safe, _MODE)
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("not a plain file")
+        if flags & os.O_CREAT and found.st_uid == os.geteuid():
+            os.fchmod(handle, _MODE)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
 
 
 def write_text(path: pathlib.Path, text: str) -> bool:
@@ -127,14 +170,11 @@ def read_json(path: pathlib.Path) -> Any:
 
 
 def _read(path: pathlib.Path) -> str:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with open(os.open(path, flags), encoding="utf-8") as file:
+    with open(open_plain(path, os.O_RDONLY), encoding="utf-8") as file:
         found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise ValueError("not a plain file")
-        # Who may write to the directory may write the file.
+        # Who owns the directory may replace the file.
         owners = {0, os.geteuid(), path.parent.stat().st_uid}
-        if found.st_uid not in owners and os.geteuid() != 0:
+        if found.st_uid not in owners:
             raise ValueError("owned by another user")
         if found.st_size > _MAX_BYTES:
             raise ValueError("too large")

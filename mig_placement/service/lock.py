@@ -18,6 +18,7 @@ import pathlib
 from typing import Self
 
 from mig_placement import exception
+from mig_placement.service import files
 
 _AGENT = "agent.lock"
 _APPLY = "apply.lock"
@@ -55,16 +56,17 @@ class Lock:
 
 
 def _opened(path: pathlib.Path) -> int:
-    # To read is enough for a lock, and root may have made the file.
-    flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        return os.open(path, flags, 0o640)
-    except OSError as error:
+        files.make_directory(path.parent)
+        # To read is enough for a lock, and root may have made the file.
+        return files.open_plain(path, os.O_RDONLY | os.O_CREAT)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
         raise exception.ConfigError(
-            f"cannot be made ({error.strerror})",
+            f"cannot be made ({reason})",
             where=str(path),
-            mend="let this user write there, or set [agent] run_dir",
+            mend="remove what is there, let this user write there, or set"
+            " [agent] run_dir",
         ) from error
 
 
@@ -99,8 +101,8 @@ def apply_runs(run_dir: pathlib.Path) -> bool:
 
 def _is_held(path: pathlib.Path) -> bool:
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except OSError:
+        handle = files.open_plain(path, os.O_RDONLY)
+    except (OSError, ValueError):
         return False
     with contextlib.closing(os.fdopen(handle)) as file:
         try:

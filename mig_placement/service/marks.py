@@ -35,7 +35,13 @@ def read(run_dir: pathlib.Path) -> health.Marks:
     try:
         value = files.read_json(path(run_dir))
         return frozenset(_mark(item) for item in value or [])
-    except (exception.ConfigError, LookupError, TypeError) as error:
+    except (
+        exception.ConfigError,
+        LookupError,
+        TypeError,
+        ValueError,
+        OverflowError,
+    ) as error:
         LOG.warning("health marks are lost: %s", error)
         return frozenset()
 

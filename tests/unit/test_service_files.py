@@ -148,3 +148,47 @@ def test_a_text_is_written_over_a_plain_file_alone(
         with pytest.raises(exception.ConfigError, match="cannot write"):
             files.write_text(tmp_path / name, "new")
     assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("umask", [0, 0o077])
+def test_directories_are_for_owner_and_group_whatever_the_umask(
+    tmp_path: pathlib.Path, umask: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        files.make_directory(tmp_path / "a" / "b")
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "a", tmp_path / "a" / "b"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o750
+
+
+def test_a_directory_that_is_there_keeps_its_mode(
+    tmp_path: pathlib.Path,
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a").chmod(0o2770)
+    files.make_directory(tmp_path / "a")
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o2770
+
+
+def test_the_group_of_a_directory_above_is_inherited(
+    tmp_path: pathlib.Path,
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a").chmod(0o2750)
+    files.make_directory(tmp_path / "a" / "b")
+    assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o2750
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_root_reads_no_file_of_a_user_who_does_not_own_the_directory(
+    tmp_path: pathlib.Path,
+) -> None:
+    path = tmp_path / "a.json"
+    files.write_json(path, 1)
+    os.chown(path, 65534, 65534)
+    with pytest.raises(exception.ConfigError, match="owned by another user"):
+        files.read_json(path)
+    os.chown(tmp_path, 65534, 65534)
+    assert files.read_json(path) == 1

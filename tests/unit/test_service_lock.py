@@ -1,0 +1,59 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Locks are plain files of ours, and nothing in their place does harm."""
+
+import os
+import pathlib
+import stat
+
+import pytest
+
+from mig_placement import exception
+from mig_placement.service import lock
+
+
+def test_a_lock_that_is_held_is_seen(tmp_path: pathlib.Path) -> None:
+    assert not lock.agent_runs(tmp_path)
+    with lock.agent(tmp_path):
+        assert lock.agent_runs(tmp_path)
+        with (
+            pytest.raises(exception.ConfigError, match="another agent runs"),
+            lock.agent(tmp_path),
+        ):
+            pass
+    assert not lock.agent_runs(tmp_path)
+
+
+@pytest.mark.parametrize("umask", [0, 0o077])
+def test_a_lock_is_for_owner_and_group_whatever_the_umask(
+    tmp_path: pathlib.Path, umask: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        with lock.apply(tmp_path):
+            pass
+    finally:
+        os.umask(before)
+    path = lock.apply_path(tmp_path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_a_pipe_in_place_of_a_lock_does_not_hang(
+    tmp_path: pathlib.Path,
+) -> None:
+    os.mkfifo(lock.apply_path(tmp_path))
+    assert not lock.apply_runs(tmp_path)
+    with (
+        pytest.raises(exception.ConfigError, match="not a plain file"),
+        lock.apply(tmp_path),
+    ):
+        pass

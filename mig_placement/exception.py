@@ -40,8 +40,12 @@ class MigPlacementError(Exception):
     def _line(self) -> str:
         line = f"{self.where}: {self.what}" if self.where else self.what
         line = f"{line}; {self.mend}" if self.mend else line
-        # Texts of other programs (YAML, NVML, HTTP) may bring new lines.
-        return " ".join(line.split())
+        # Texts of other programs (YAML, NVML, HTTP) may bring new lines, and
+        # what a terminal takes for a command.
+        return "".join(
+            char if char.isprintable() else "?"
+            for char in " ".join(line.split())
+        )
 
 
 class ConfigError(MigPlacementError):

@@ -69,7 +69,12 @@ def _status_of(
         process.wait()
 
 
+def _printable(line: str) -> str:
+    """Without what would make another line of a log, or move a cursor."""
+    return "".join(char if char.isprintable() else "?" for char in line)
+
+
 def _log_output(output: IO[bytes]) -> None:
     output.seek(0)
     for line in output.read(_MAX_OUTPUT).decode(errors="replace").splitlines():
-        LOG.info("| %s", line)
+        LOG.info("| %s", _printable(line))

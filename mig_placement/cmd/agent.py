@@ -12,6 +12,7 @@
 """mig-placement-agent, the service."""
 
 import logging
+import os
 import sys
 
 from oslo_config import cfg
@@ -23,12 +24,17 @@ from mig_placement import cycle
 from mig_placement import exception
 from mig_placement import picture
 from mig_placement import version
+from mig_placement.conf import nova as nova_options
+from mig_placement.conf import placement as placement_options
+from mig_placement.conf import sources
 from mig_placement.geometry import functions
 from mig_placement.geometry import verdict as verdicts
 from mig_placement.nova import compute_service
 from mig_placement.nova import connection as nova_connection
 from mig_placement.nova import guard
 from mig_placement.placement import desired
+from mig_placement.service import directories
+from mig_placement.service import files
 from mig_placement.service import lock
 from mig_placement.service import wake
 from mig_placement.service import way as ways
@@ -36,6 +42,8 @@ from mig_placement.service import way as ways
 LOG = logging.getLogger(__name__)
 
 _PROG = "mig-placement-agent"
+# For whoever starts it without the unit: the log file is not for all eyes.
+_UMASK = 0o027
 
 
 def _parsed(arguments: list[str]) -> cfg.ConfigOpts:
@@ -57,11 +65,46 @@ def _set_up_log(options: cfg.ConfigOpts) -> None:
 def _built(options: cfg.ConfigOpts, waker: wake.Waker) -> agent.Agent:
     """:raises ConfigError: something configured cannot be used."""
     settings = conf.settings(options)
+    _check_directories(options, settings)
     way = ways.way(settings)
     synchronizer = cycle.synchronizer(options, settings.root_name, way.attach)
     return agent.Agent(
         settings, synchronizer, waker, _guard(options, settings, waker)
     )
+
+
+def _check_directories(
+    options: cfg.ConfigOpts, settings: conf.Settings
+) -> None:
+    """:raises ConfigError: others may put files there."""
+    try:
+        files.make_directory(settings.run_dir)
+    except OSError as error:
+        raise exception.ConfigError(
+            f"cannot be made ({error.strerror})",
+            where=f"[agent] run_dir: {settings.run_dir}",
+            mend="let this user write there, or set [agent] run_dir",
+        ) from error
+    trusted = directories.trusted(conf.read_from(options))
+    directories.check(settings.run_dir, "run_dir", trusted)
+    directories.check(settings.state_dir, "state_dir", trusted)
+
+
+def _warn(options: cfg.ConfigOpts) -> None:
+    """Say what is allowed, and dangerous."""
+    for path in sources.told_to_all(conf.read_from(options)):
+        LOG.warning(
+            "%s has a password that every user of the host may read;"
+            " chmod 0640 it",
+            path,
+        )
+    for group in (placement_options.GROUP, nova_options.GROUP):
+        if "insecure" in options[group] and options[group].insecure:
+            LOG.warning(
+                "[%s] insecure: whoever answers is believed, and gets the"
+                " password; set cafile in its place",
+                group,
+            )
 
 
 def _guard(
@@ -110,6 +153,7 @@ def _serve(arguments: list[str]) -> None:
             _set_up_log(options)
             settings = conf.settings(options)
             cycle.rules(settings)
+            _check_directories(options, settings)
             _guard(options, settings, waker)
         except exception.ConfigError as error:
             _close(options, error)
@@ -125,6 +169,7 @@ def _run(
     arguments: list[str], options: cfg.ConfigOpts, waker: wake.Waker
 ) -> None:
     running = _built(options, waker)
+    _warn(options)
     while running.run():
         try:
             fresh = _parsed(arguments)
@@ -141,6 +186,7 @@ def _run(
 
 def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
+    os.umask(_UMASK)
     try:
         _serve(arguments)
     except exception.MigPlacementError as error:

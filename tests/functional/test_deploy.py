@@ -165,18 +165,40 @@ def test_an_error_in_a_drop_in_is_found(installed: pathlib.Path) -> None:
 
 
 @needs_systemd
-def test_the_agent_is_exposed_less_than_3(installed: pathlib.Path) -> None:
+@pytest.mark.parametrize(("unit", "most"), [(AGENT, 2.0), (RESTORE, 5.0)])
+def test_a_unit_is_exposed_little(
+    installed: pathlib.Path, unit: pathlib.Path, most: float
+) -> None:
     done = _run(
         "systemd-analyze",
         "security",
         "--offline=true",
         "--no-pager",
-        str(installed / AGENT.name),
+        str(installed / unit.name),
         SYSTEMD_UNIT_PATH=f"{installed}:",
     )
     rated = re.search(r"exposure level for \S+: (\d+\.\d+)", done.stdout)
     assert rated is not None, done.stderr
-    assert float(rated[1]) < 3.0
+    assert float(rated[1]) < most
+
+
+@pytest.mark.parametrize("unit", [AGENT, RESTORE])
+def test_no_core_with_the_password_is_left(unit: pathlib.Path) -> None:
+    assert _values(unit, "LimitCORE") == ["0"]
+
+
+def test_the_restore_may_do_what_it_is_for() -> None:
+    # It makes instances, resets GPUs, and may be first to load the driver.
+    assert _words(RESTORE, "CapabilityBoundingSet") == {
+        *_words(AS_ROOT, "CapabilityBoundingSet"),
+        "CAP_SYS_MODULE",
+    }
+    assert _words(RESTORE, "SystemCallFilter") == {
+        "@system-service",
+        "@module",
+    }
+    for key in ("ProtectKernelTunables", "ProtectKernelModules"):
+        assert not _values(RESTORE, key)
 
 
 @pytest.mark.parametrize("unit", [AGENT, RESTORE])

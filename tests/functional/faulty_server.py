@@ -28,6 +28,7 @@ import http.server
 import re
 import socket
 import socketserver
+import ssl
 import struct
 import threading
 from types import TracebackType
@@ -71,19 +72,28 @@ class FaultProxy:
 
     :param upstream: the real service's URL; without one, a request that no
         rule takes gets a load balancer's 503.
+    :param tls: with which it speaks HTTPS.
     """
 
-    def __init__(self, upstream: str | None = None) -> None:
+    def __init__(
+        self,
+        upstream: str | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._tls = tls
         self._upstream = parse.urlsplit(upstream) if upstream else None
         self._port = server_process.ReservedPort()
         self._lock = threading.Lock()
         self._rules: list[Rule] = []
         self._listener: _Listener | None = None
         self._thread: threading.Thread | None = None
-        self.url = f"http://{LOOPBACK}:{self._port.number}"
+        scheme = "https" if tls else "http"
+        self.url = f"{scheme}://{LOOPBACK}:{self._port.number}"
         self.log = exchanges.ExchangeLog()
         #: What went wrong in the proxy itself; a test may look.
         self.errors: list[BaseException] = []
+        #: How many there have been.
+        self.connections = 0
 
     def add(
         self,
@@ -126,6 +136,10 @@ class FaultProxy:
         if self._listener:
             return
         self._listener = _Listener((LOOPBACK, self._port.number), self)
+        if self._tls:
+            self._listener.socket = self._tls.wrap_socket(
+                self._listener.socket, server_side=True
+            )
         self._thread = threading.Thread(
             target=self._listener.serve_forever,
             kwargs={"poll_interval": 0.02},
@@ -227,6 +241,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         super().setup()
         self._listener = cast(_Listener, self.server)
         self._listener.connections.add(self.connection)
+        self._listener.proxy.connections += 1
 
     def finish(self) -> None:
         self._listener.connections.discard(self.connection)

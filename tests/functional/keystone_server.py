@@ -68,7 +68,7 @@ class Account:
 
 
 #: What an operator makes for the agent.
-AGENT = Account("mig-placement", "service")
+AGENT = Account("mig-placement", "service", "a-Passw0rd-in-no-log")
 #: May look at the cloud, and change nothing.
 READER = Account("onlooker", "reader")
 #: The agent's user with a password that is not its own.

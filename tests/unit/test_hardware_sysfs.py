@@ -12,6 +12,7 @@
 """Reading and writing a sysfs, of a simulated node and a hostile one."""
 
 import pathlib
+import tracemalloc
 
 import pytest
 
@@ -185,3 +186,17 @@ def test_a_gpu_that_lost_its_driver_is_bound_again(
     assert (driver / "bind").read_text() == _PF
     (tmp_path / _DEVICE / "driver").symlink_to(driver)
     assert there.is_bound(_PF)
+
+
+def test_a_huge_file_is_read_in_part_alone(tmp_path: pathlib.Path) -> None:
+    there = tmp_path / "bus/pci/devices" / _PF
+    there.mkdir(parents=True)
+    with (there / "sriov_totalvfs").open("wb") as file:
+        file.truncate(1 << 30)
+    tracemalloc.start()
+    try:
+        with pytest.raises(exception.HardwareError, match="is no number"):
+            sysfs.Sysfs(tmp_path).sriov(_PF)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()

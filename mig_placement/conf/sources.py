@@ -24,7 +24,9 @@ from mig_placement import exception
 # A nova.conf with all its comments has 200 KB.
 MAX_BYTES = 1 << 20
 
-_SECRET = re.compile(r"(?mi)^\w*(?:password|secret|token)\w*[ \t]*[=:][ \t]*\S")
+_SECRET = re.compile(
+    r"(?mi)^\w*(?:password|secret|token)\w*[ \t]*[=:][ \t]*\S"
+)
 
 
 def found(

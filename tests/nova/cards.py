@@ -12,6 +12,7 @@
 """GPUs as the simulated node's vGPU driver shows them to libvirt."""
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -68,6 +69,7 @@ class Cards:
     def __init__(self, gpus: simulator.SimulatedNode, vfs: int = 3) -> None:
         self._gpus = gpus
         self._vfs = vfs
+        self._known: tuple[object, list[Card]] = (None, [])
 
     def enable_sriov(self) -> None:
         """As sriov-manage, whoever has NVML open."""
@@ -75,8 +77,19 @@ class Cards:
             if not gpu["functions"]:
                 self._gpus.set_sriov(index, force=True)
 
+    def version(self) -> object:
+        """Another one whenever anything has changed."""
+        found = os.stat(self._gpus.path)
+        return found.st_mtime_ns, found.st_ino
+
     def now(self) -> list[Card]:
         """What the driver shows."""
+        version = self.version()
+        if self._known[0] != version:
+            self._known = version, self._read()
+        return self._known[1]
+
+    def _read(self) -> list[Card]:
         return [
             Card(
                 _address(gpu),

@@ -216,9 +216,17 @@ class _Functions(fakelibvirt.HostPCIDevicesInfo):
     def __init__(self, cards: gpu_cards.Cards, *, mdev: bool) -> None:
         self._cards = cards
         self._mdev = mdev
+        # Nova asks for them one by one, and each time for all.
+        self._known: tuple[object, dict[str, _Function]] = (None, {})
 
     @property
     def devices(self) -> dict[str, "_Function"]:
+        version = self._cards.version()
+        if self._known[0] != version:
+            self._known = version, self._read()
+        return self._known[1]
+
+    def _read(self) -> dict[str, "_Function"]:
         found = {}
         for card in self._cards.now():
             functions = [_physical(card)]

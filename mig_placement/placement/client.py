@@ -66,7 +66,7 @@ class ConflictError(Exception):
     :ivar code: the error code, for example placement.concurrent_update.
     """
 
-    def __init__(self, action: plan.Action, code: str) -> None:
+    def __init__(self, action: plan.Write, code: str) -> None:
         self.action = action
         self.code = code
         super().__init__(f"{action}: {code}")
@@ -100,6 +100,14 @@ class Client:
             mend="start nova-compute, or set [agent] hypervisor_hostname to"
             " the name that 'openstack hypervisor list' shows",
         )
+
+    def named(self, name: str) -> model.Provider | None:
+        """The provider of that name, wherever it is; names are unique."""
+        return next(iter(self._providers(name=name)), None)
+
+    def provider(self, uuid: str) -> model.Provider | None:
+        """A provider without inventories and traits; None: there is none."""
+        return next(iter(self._providers(uuid=uuid)), None)
 
     def tree(self, root_uuid: str) -> tuple[model.Provider, ...]:
         """All providers under a root, without inventories and traits."""
@@ -163,7 +171,7 @@ class Client:
         with _validated("/traits"):
             return frozenset(_string(t) for t in _list(answer["traits"]))
 
-    def do(self, action: plan.Action) -> int:
+    def do(self, action: plan.Write) -> int:
         """Write; the provider's new generation, 0 where there is none.
 
         :raises ConflictError: the state it was decided on is gone.

@@ -67,7 +67,8 @@ class Tree:
     :ivar gpus: our GPU providers.
     :ivar nova: Nova's providers of devices of ours, where it attaches
         slices: virtual functions (mdev), GPUs (vfio).
-
+    :ivar orphans: GPU providers of ours that were taken from under the
+        root to be retired, and that are wanted again.
     :ivar classes: resource classes known to exist, those in use here
         among them.
     :ivar trait_names: traits known to exist, likewise.
@@ -78,12 +79,16 @@ class Tree:
     root: Provider
     gpus: tuple[Provider, ...] = ()
     nova: tuple[Provider, ...] = ()
+    orphans: tuple[Provider, ...] = ()
     classes: frozenset[str] = frozenset()
     trait_names: frozenset[str] = frozenset()
     missing_traits: frozenset[str] = frozenset()
 
     def gpu(self, name: str) -> Provider | None:
         return next((gpu for gpu in self.gpus if gpu.name == name), None)
+
+    def orphan(self, name: str) -> Provider | None:
+        return next((each for each in self.orphans if each.name == name), None)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ DRIVER = "CUSTOM_MIG_DRIVER_"
 LAYOUT = "CUSTOM_MIG_LAYOUT_"
 # On Nova's devices that are virtual functions of ours, by nova.conf.
 FUNCTION = "CUSTOM_MIG_VF"
+_CLASS = "CUSTOM_MIG_"
 _VGPU = "CUSTOM_VGPU_"
 COMPUTE_CAPABILITY = "CUSTOM_MIG_CUDA_COMPUTE_CAPABILITY_"
 _STANDARD_COMPUTE_CAPABILITY = "HW_GPU_CUDA_COMPUTE_CAPABILITY_"
@@ -90,7 +91,7 @@ def class_name(
     profile: str, overrides: collections.abc.Mapping[str, str]
 ) -> str:
     """The resource class of a profile."""
-    return overrides.get(profile) or f"CUSTOM_MIG_{profile_symbol(profile)}"
+    return overrides.get(profile) or f"{_CLASS}{profile_symbol(profile)}"
 
 
 def class_names(
@@ -216,6 +217,13 @@ def vgpu_class(profile: str) -> str:
     of Nova's makes builds fail.
     """
     return f"{_VGPU}{profile_symbol(profile)}"
+
+
+def is_own_class(
+    name: str, overrides: collections.abc.Mapping[str, str]
+) -> bool:
+    """Whether a class is one of ours, whatever GPUs a node has."""
+    return name.startswith(_CLASS) or name in overrides.values()
 
 
 def is_vgpu_class(name: str) -> bool:

@@ -21,6 +21,7 @@ import dataclasses
 import enum
 from typing import Any
 from typing import ClassVar
+from typing import Protocol
 
 from mig_placement.placement import model
 from mig_placement.placement import names
@@ -41,6 +42,12 @@ class Request:
     method: str
     url: str
     body: collections.abc.Mapping[str, Any] | None = None
+
+
+class Write(Protocol):
+    """Anything that is written; its text says what it does."""
+
+    def request(self) -> Request: ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -184,8 +191,52 @@ class PutInventories:
         )
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class PutParent:
+    """Put a provider under a root, or (None) from under one.
+
+    Needs microversion 1.37. Placement takes no generation here, and wants
+    the name again.
+    """
+
+    stage: Stage
+    provider: model.Provider
+    parent_uuid: str | None
+
+    def request(self) -> Request:
+        body = {
+            "name": self.provider.name,
+            "parent_provider_uuid": self.parent_uuid,
+        }
+        return Request(
+            "PUT", f"/resource_providers/{self.provider.uuid}", body
+        )
+
+    def applied(self, tree: model.Tree, generation: int) -> model.Tree:
+        """As it is after the provider was put under the tree's root."""
+        moved = dataclasses.replace(
+            self.provider, parent_uuid=self.parent_uuid, generation=generation
+        )
+        return dataclasses.replace(
+            tree,
+            gpus=(*tree.gpus, moved),
+            orphans=tuple(o for o in tree.orphans if o.uuid != moved.uuid),
+        )
+
+    def __str__(self) -> str:
+        name = self.provider.name
+        if self.parent_uuid is None:
+            return f"take provider {name} from under its root"
+        return f"put provider {name} back under its root"
+
+
 Action = (
-    CreateClass | CreateTrait | CreateProvider | PutTraits | PutInventories
+    CreateClass
+    | CreateTrait
+    | CreateProvider
+    | PutTraits
+    | PutInventories
+    | PutParent
 )
 
 
@@ -230,6 +281,8 @@ def plan(tree: model.Tree, desired: model.Desired) -> tuple[Action, ...]:
 def _generation_after(action: Action) -> int:
     if isinstance(action, PutTraits | PutInventories):
         return action.provider.generation + 1
+    if isinstance(action, PutParent):
+        return action.provider.generation
     return 0
 
 
@@ -317,6 +370,9 @@ def _prepare(tree: model.Tree, desired: model.Desired) -> Action | None:
         return CreateClass(name)
     for want in desired.gpus:
         if tree.gpu(want.name) is None:
+            orphan = tree.orphan(want.name)
+            if orphan is not None:
+                return PutParent(Stage.PREPARE, orphan, tree.root.uuid)
             uuid = names.provider_uuid(tree.root.uuid, want.name)
             return CreateProvider(uuid, want.name, tree.root.uuid)
     return None

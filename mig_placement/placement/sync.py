@@ -32,6 +32,7 @@ _MAX_ACTIONS = 10_000
 _STALE = -1
 # The generation of a provider that was written to once since its creation.
 _ONE_WRITE = 1
+_NAME_TAKEN = "placement.duplicate_name"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -70,6 +71,11 @@ class Synchronizer:
         self._is_nova_device = is_nova_device
         self._tree: model.Tree | None = None
         self._waiting: frozenset[str] = frozenset()
+
+    @property
+    def tree(self) -> model.Tree | None:
+        """The tree as last read or written; None before."""
+        return self._tree
 
     def sync(self, decide: Decide) -> Outcome:
         """Read, decide, write until nothing is left to write.
@@ -164,15 +170,45 @@ class Synchronizer:
             if action is None or action.stage > last:
                 break
             LOG.info("Placement: %s", action)
-            generation = self._client.do(action)
+            try:
+                generation = self._client.do(action)
+            except placement_client.ConflictError as conflict:
+                if not self._finds_orphan(conflict):
+                    raise
+                continue
             self._tree = action.applied(self._tree, generation)
             done.append(action)
+            if isinstance(action, plan.PutParent):
+                # Only now it counts what others put on the provider.
+                desired = plan.attainable(self._tree, decide(self._tree))
         return desired
+
+    def _finds_orphan(self, conflict: placement_client.ConflictError) -> bool:
+        """Whether the GPU's provider is there, and was being retired."""
+        action = conflict.action
+        if (
+            conflict.code != _NAME_TAKEN
+            or not isinstance(action, plan.CreateProvider)
+            or self._tree is None
+        ):
+            return False
+        found = self._client.named(action.name)
+        if found is None or found.parent_uuid is not None:
+            return False
+        orphan = self._read_device(found)
+        if names.OWNER not in orphan.traits:
+            return False
+        self._tree = dataclasses.replace(
+            self._tree,
+            orphans=(*self._tree.orphans, orphan),
+            trait_names=self._tree.trait_names | orphan.traits,
+        )
+        return True
 
     def _reconsider(self, conflict: placement_client.ConflictError) -> None:
         """Forget what the refused write was decided on."""
         LOG.debug("Placement changed meanwhile: %s", conflict)
-        if conflict.code == "placement.duplicate_name":
+        if conflict.code == _NAME_TAKEN:
             raise exception.PlacementConflict(
                 f"the name is taken by a provider outside of this node's tree"
                 f" ({conflict.action})",
@@ -307,6 +343,7 @@ def _stale(tree: model.Tree) -> model.Tree:
         root=dataclasses.replace(tree.root, generation=_STALE),
         gpus=_outdated(tree.gpus),
         nova=_outdated(tree.nova),
+        orphans=(),
         classes=frozenset(),
         trait_names=frozenset(),
     )

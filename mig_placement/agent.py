@@ -24,6 +24,7 @@ from mig_placement import exception
 from mig_placement import keeper
 from mig_placement import picture
 from mig_placement import restore
+from mig_placement import retiring
 from mig_placement.geometry import verdict as verdicts
 from mig_placement.nova import guard as guards
 from mig_placement.placement import desired
@@ -92,9 +93,11 @@ class Agent:
         synchronizer: sync.Synchronizer,
         waker: wake.Waker,
         guard: guards.Guard | None = None,
+        gone_gpus: retiring.GoneGpus | None = None,
     ) -> None:
         self._settings = settings
         self._guard = guard
+        self._gone_gpus = gone_gpus
         self._waker = waker
         self._nvml = nvml.Nvml(settings)
         self._cycle = cycle.Cycle(settings, self._nvml, synchronizer)
@@ -195,6 +198,8 @@ class Agent:
             self._retry.failed()
             return self._report(seen, str(error))
         self._readiness.send()
+        if self._gone_gpus and report.told:
+            self._gone_gpus.follow(self._cycle.tree, seen.node)
         return dataclasses.replace(report, restore=self._keeper.lines)
 
     def _tell(self, seen: desired.Picture) -> status.Report:

@@ -215,6 +215,11 @@ class Cycle(Observer):
         except exception.RootNotFound:
             return None
 
+    @property
+    def tree(self) -> model_of_placement.Tree | None:
+        """The tree as last read or written; None before."""
+        return self._synchronizer.tree
+
     def usages(self) -> model_of_placement.Tree | None:
         """The tree last read, with what is allocated now.
 

@@ -23,6 +23,7 @@ from mig_placement import conf
 from mig_placement import cycle
 from mig_placement import exception
 from mig_placement import picture
+from mig_placement import retiring
 from mig_placement import version
 from mig_placement.conf import nova as nova_options
 from mig_placement.conf import placement as placement_options
@@ -32,10 +33,13 @@ from mig_placement.geometry import verdict as verdicts
 from mig_placement.nova import compute_service
 from mig_placement.nova import connection as nova_connection
 from mig_placement.nova import guard
+from mig_placement.placement import connection
 from mig_placement.placement import desired
+from mig_placement.placement import retire
 from mig_placement.service import directories
 from mig_placement.service import files
 from mig_placement.service import lock
+from mig_placement.service import retired
 from mig_placement.service import wake
 from mig_placement.service import way as ways
 
@@ -69,7 +73,11 @@ def _built(options: cfg.ConfigOpts, waker: wake.Waker) -> agent.Agent:
     way = ways.way(settings)
     synchronizer = cycle.synchronizer(options, settings.root_name, way.attach)
     return agent.Agent(
-        settings, synchronizer, waker, _guard(options, settings, waker)
+        settings,
+        synchronizer,
+        waker,
+        _guard(options, settings, waker),
+        _gone_gpus(options, settings),
     )
 
 
@@ -105,6 +113,21 @@ def _warn(options: cfg.ConfigOpts) -> None:
                 " password; set cafile in its place",
                 group,
             )
+
+
+def _gone_gpus(
+    options: cfg.ConfigOpts, settings: conf.Settings
+) -> retiring.GoneGpus | None:
+    """:raises ConfigError: the credentials are not complete."""
+    if not settings.retire_after:
+        return None
+    retirer = retiring.Retirer(
+        connection.connect(options),
+        retired.path(settings.state_dir),
+        retire.wait(settings.nova_refresh),
+        reboot_counts=True,
+    )
+    return retiring.GoneGpus(retirer, settings.retire_after)
 
 
 def _guard(

@@ -42,7 +42,8 @@ class Settings:
 
     :ivar host: the compute service's host.
     :ivar root_name: name of the compute root provider.
-    :ivar interval: seconds; so is boot_fence_timeout.
+    :ivar interval: seconds; so are boot_fence_timeout, retire_after and
+        nova_refresh.
     :ivar library: path of the NVML library, empty for the linker's choice.
     :ivar simulate: state file of a simulated node, empty for real GPUs.
     """
@@ -52,6 +53,8 @@ class Settings:
     interval: float
     run_dir: pathlib.Path
     state_dir: pathlib.Path
+    retire_after: float
+    nova_refresh: float
     library: str
     simulate: str
     layout_file: pathlib.Path
@@ -128,6 +131,8 @@ def settings(conf: cfg.ConfigOpts) -> Settings:
             interval=conf.agent.interval,
             run_dir=_directory("run_dir", conf.agent.run_dir),
             state_dir=_directory("state_dir", conf.agent.state_dir),
+            retire_after=conf.agent.retire_after,
+            nova_refresh=conf.agent.nova_refresh,
             library=conf.hardware.nvml_library,
             simulate=conf.hardware.simulate,
             layout_file=pathlib.Path(conf.layout.file),

@@ -45,6 +45,24 @@ OPTS = [
     cfg.StrOpt(
         "state_dir",
         default="/var/lib/mig-placement",
-        help="Directory of what must outlive a reboot: an operator's hold.",
+        help="Directory of what must outlive a reboot: an operator's hold,"
+        " and since when GPUs are gone.",
+    ),
+    cfg.FloatOpt(
+        "retire_after",
+        default=0,
+        min=0,
+        help="Seconds after which the provider of a GPU that was taken out of"
+        " the node is retired; one with allocations never is. 0: such a"
+        " provider stays, closed, until 'mig-placement retire'.",
+    ),
+    cfg.FloatOpt(
+        "nova_refresh",
+        default=300,
+        min=0,
+        help="nova.conf's [compute] resource_provider_association_refresh on"
+        " this host, in seconds. A provider that is retired is deleted only"
+        " when Nova's cache no longer has it; with 0 Nova never reads it"
+        " again, and the deletion waits for a reboot of the host.",
     ),
 ]

@@ -100,6 +100,12 @@ class PlacementBadAnswer(PlacementError):
     """The answer is not what Placement's API promises."""
 
 
+class InUse(MigPlacementError):
+    """VMs have allocations of what was to go."""
+
+    exit_status = EXIT_MISMATCH
+
+
 class NovaError(MigPlacementError):
     """Nova's API is not reachable or does not allow a call."""
 

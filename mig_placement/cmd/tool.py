@@ -35,6 +35,7 @@ _COMMANDS = {
     "status": "mig_placement.cmd.status:Status",
     "hold": "mig_placement.cmd.hold:Place",
     "release": "mig_placement.cmd.hold:Release",
+    "retire": "mig_placement.cmd.retire:Retire",
     "nova-config": "mig_placement.cmd.nova_config:NovaConfig",
     "simulate create": "mig_placement.cmd.simulate:Create",
     "simulate show": "mig_placement.cmd.simulate:Show",

@@ -37,6 +37,8 @@ class Reason(enum.StrEnum):
     ATTACH_UNSUPPORTED = "ATTACH_UNSUPPORTED"
     RESTORING = "RESTORING"
     SHUTDOWN = "SHUTDOWN"
+    # The host leaves service: mig-placement retire.
+    RETIRED = "RETIRED"
     # The GPU itself is as declared; with scope = node another one is not.
     OTHER_GPU = "OTHER_GPU"
     # The layout does not name this GPU: nothing of it is offered.

@@ -22,6 +22,7 @@ from mig_placement.service import files
 
 _AGENT = "agent.lock"
 _APPLY = "apply.lock"
+_RETIRE = "retire.lock"
 
 
 class Lock:
@@ -74,6 +75,21 @@ def agent(run_dir: pathlib.Path) -> Lock:
     """One agent runs on a node."""
     refusal = "another agent runs on this node"
     return Lock(run_dir / _AGENT, refusal, "stop it first")
+
+
+def retire(run_dir: pathlib.Path) -> Lock:
+    """The host leaves service: no agent may run on it meanwhile."""
+    return Lock(
+        run_dir / _AGENT,
+        "an agent or another 'retire' runs on this node",
+        "stop and disable mig-placement-agent first",
+    )
+
+
+def retire_other(run_dir: pathlib.Path) -> Lock:
+    """One process retires providers of other hosts."""
+    refusal = "another 'retire' runs"
+    return Lock(run_dir / _RETIRE, refusal, "wait for it, and try again")
 
 
 def apply(run_dir: pathlib.Path) -> Lock:

@@ -386,7 +386,9 @@ def test_an_mdev_class_of_ours_is_shared(
     assert "a class of mig_placement's own" in found.why
 
 
-@pytest.mark.parametrize("config", [NONE, MDEV, VFIO], ids=str)
+@pytest.mark.parametrize(
+    "config", [NONE, MDEV, VFIO], ids=lambda one: one.attach
+)
 def test_a_device_spec_or_alias_with_a_class_of_ours_is_shared(
     config: needed.NovaConfig, tmp_path: pathlib.Path
 ) -> None:

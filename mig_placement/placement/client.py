@@ -86,6 +86,21 @@ class Client:
     def __init__(self, adapter: Adapter) -> None:
         self._adapter = adapter
 
+    def max_version(self) -> tuple[int, int]:
+        """The last microversion that this Placement speaks."""
+        # Without one: an older Placement refuses a microversion it lacks.
+        with translated():
+            response = self._adapter.request(
+                "/",
+                "GET",
+                raise_exc=False,
+                headers={"Accept": "application/json"},
+            )
+        _check(response, "/")
+        with _validated("/"):
+            versions = _list(response.json()["versions"])
+            return max(_version(each["max_version"]) for each in versions)
+
     def find_root(self, name: str) -> model.Provider:
         """The compute root, without its traits.
 
@@ -341,6 +356,11 @@ def _integer(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise TypeError("not a count")
     return value
+
+
+def _version(value: object) -> tuple[int, int]:
+    major, minor = _string(value).split(".")
+    return int(major), int(minor)
 
 
 def _uuid(value: object) -> str:

@@ -30,7 +30,9 @@ from tests.nova import view
 PROFILE = "1g.5gb"
 TYPE = 463
 # A look takes Nova or Placement some 50 ms of what they need to get there.
-_PAUSE = 0.1
+_PAUSE = 0.2
+# Fragments that were generated, by attach, GPUs and instances of each.
+_fragments: dict[tuple[str, int, int], str] = {}
 
 
 def eventually(condition: Callable[[], object]) -> Any:
@@ -103,11 +105,14 @@ class GpuHost(gpu_node.GpuNode):
     @property
     def nova_conf(self) -> str:
         """The fragment that is generated for its nova-compute."""
-        if not self._nova_conf:
+        if self._nova_conf:
+            return self._nova_conf
+        key = self.attach, len(self.providers.vfs), self._per_gpu
+        if key not in _fragments:
             done = self.tool("nova-config")
             assert done.returncode == 0, done.stderr
-            self._nova_conf = done.stdout
-        return self._nova_conf
+            _fragments[key] = done.stdout
+        return _fragments[key]
 
     @nova_conf.setter
     def nova_conf(self, text: str) -> None:

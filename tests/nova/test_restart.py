@@ -14,8 +14,8 @@
 from tests.nova import base
 
 
-class RestartTest(base.RealNovaTest):
-    """Whoever is restarted, what is ours in Placement stays as it was."""
+class _Restarting(base.RealNovaTest):
+    """Two GPUs and a VM, as they were before."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -35,6 +35,10 @@ class RestartTest(base.RealNovaTest):
         self.assertTrue(self.host.look().is_open)
         self.boot()
 
+
+class RestartTest(_Restarting):
+    """Whoever is restarted, what is ours in Placement stays as it was."""
+
     def test_a_restart_of_nova_compute_changes_nothing(self) -> None:
         self.restart_nova_compute()
         self.assert_all_as_before()
@@ -52,6 +56,10 @@ class RestartTest(base.RealNovaTest):
         self.host.start_agent()
         self.start_nova_compute()
         self.assert_all_as_before()
+
+
+class CrashTest(_Restarting):
+    """The random histories have crashes in every mode."""
 
     def test_a_crash_of_the_agent_changes_nothing(self) -> None:
         self.host.kill_agents()

@@ -68,7 +68,7 @@ class RandomTest(base.RealNovaTest):
 
     def settle(self) -> None:
         """Nova sees by its periodic which mdevs could be made."""
-        if self.attach != "none":
+        if self.attach == "mdev":
             self.run_periodics()
         gpu_host.eventually(self.is_settled)
 

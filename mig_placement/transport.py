@@ -33,6 +33,7 @@ MAX_SECONDS = 60.0
 # So little that unpacking it cannot take much: gzip packs 1,000 to 1.
 _CHUNK = 16 << 10
 
+_MAX_TEXT = 100
 # Those that keystoneauth follows.
 _REDIRECTS = frozenset({301, 302, 303, 305, 307, 308})
 # OpenSSL's "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: ...".
@@ -86,21 +87,25 @@ def _body(raw: Any) -> bytes:
 
 
 def _refuse_strange_redirect(response: requests.Response) -> None:
-    if response.status_code not in _REDIRECTS:
-        return
     location = response.headers.get("Location", "")
-    target = parse.urljoin(response.url, location)
-    if not may_follow(response.url, target):
-        host = parse.urlsplit(target).hostname
-        raise StrangeRedirect(f"it redirects to another place ({host})")
+    is_redirect = response.status_code in _REDIRECTS
+    if is_redirect and not may_follow(response.url, location):
+        raise StrangeRedirect(
+            f"it redirects to another place ({location[:_MAX_TEXT]})"
+        )
 
 
-def may_follow(url: str, target: str) -> bool:
+def may_follow(url: str, location: str) -> bool:
     """Whether credentials for a URL may be sent to where it redirects.
 
     To the same scheme, host and port, or from http to https on the host.
     """
-    before, after = _origin(url), _origin(target)
+    try:
+        before = _origin(url)
+        after = _origin(parse.urljoin(url, location))
+    except ValueError:
+        # No URL, or one with brackets or a port that are none.
+        return False
     if before[0] == "http" and after[0] == "https":
         return before[1] == after[1]
     return before == after
@@ -108,11 +113,7 @@ def may_follow(url: str, target: str) -> bool:
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
     parts = parse.urlsplit(url)
-    try:
-        port = parts.port
-    except ValueError:
-        port = -1
-    return parts.scheme, parts.hostname, port or _PORTS.get(parts.scheme)
+    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
 
 
 def tls_trouble(error: Exception) -> str:

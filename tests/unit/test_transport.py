@@ -20,6 +20,7 @@ from mig_placement import transport
     ("url", "target"),
     [
         ("http://a/x", "http://a/y"),
+        ("https://a:5000/x", "/y"),
         ("http://a/x", "http://A:80/y"),
         ("http://a:5000/x", "https://a/y"),
         ("https://a:5000/x", "https://a:5000/y"),
@@ -45,6 +46,8 @@ def test_a_redirect_to_the_same_place_may_be_followed(
         ("https://a/x", "file:///etc/passwd"),
         ("http://a/x", "https://b/x"),
         ("https://a/x", "//b/x"),
+        ("https://a/x", "https://[a/x"),
+        ("https://a/x", "https://a:0x50/x"),
     ],
 )
 def test_a_redirect_to_another_place_may_not_be_followed(

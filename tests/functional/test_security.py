@@ -25,6 +25,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -500,24 +501,33 @@ _BOMB = "\n".join(
         ),
     ]
 )
+# Each with the reason for which it is refused.
 LAYOUTS = {
-    "aliases": _BOMB.encode(),
-    "depth": b"version: v1\nmig-configs: " + b"[" * 500_000,
-    "objects": b"version: !!python/object/apply:os.system [touch owned]\n",
+    _BOMB.encode(): "aliases counted in full",
+    b"version: v1\nmig-configs: " + b"[" * 500: "nested more than",
+    # Here libyaml is the first to refuse, in words of its own.
+    b"version: v1\nmig-configs: " + b"[" * 500_000: "layout.yaml:2",
+    b"version: !!python/object/apply:os.system [touch owned]\n": "YAML tag",
 }
+
+
+def _says(node: Node, why: str) -> None:
+    gpu_node.within(lambda: why in str(node.status()["gate"]))
 
 
 def test_no_layout_file_takes_more_than_a_little_memory(node: Node) -> None:
     agent = node.start_agent()
     node.opens()
-    for content in LAYOUTS.values():
+    for content, why in LAYOUTS.items():
         node.layout.write_bytes(content)
         node.closes("LAYOUT_INVALID")
+        _says(node, why)
         node.layout.write_text(gpu_node.LAYOUT)
         node.opens()
     with node.layout.open("ab") as file:
         file.truncate(GIGABYTE)
     node.closes("LAYOUT_INVALID")
+    _says(node, "more than 1048576 bytes")
     assert _most_memory(agent) < MOST_MEMORY_KIB
 
 
@@ -567,19 +577,32 @@ def test_an_answer_that_drips_for_ever_is_given_up(
     with faulty_server.FaultProxy() as proxy:
         proxy.add(faults.Endless(pause=0.1, chunk=1))
         asking = client.Client(_adapter(proxy.url))
+        # So that the test ends where the client does not.
+        end = threading.Timer(10, proxy.refuse)
+        end.start()
         with pytest.raises(
             exception.PlacementUnreachable, match="no end of it in 1 s"
         ):
             asking.classes()
+        end.cancel()
+        end.join()
 
 
-@pytest.mark.parametrize("name", ANSWERS)
-def test_no_answer_of_nova_is_without_bounds(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("long", "exceeds 33554432 bytes"),
+        ("endless", "exceeds 33554432 bytes"),
+        ("packed", "exceeds 33554432 bytes"),
+        ("deep", "recursion"),
+    ],
+)
+def test_no_answer_of_nova_is_without_bounds(name: str, why: str) -> None:
     with faulty_server.FaultProxy() as proxy:
         proxy.add(ANSWERS[name])
         gate = compute_service.HostGate(_adapter(proxy.url), "node1")
         trouble = gate.keep(wanted_open=False, reason="a test")
-    assert "Nova" in trouble
+    assert why in trouble
 
 
 def test_an_answer_of_sane_size_comes_whole_over_one_connection(
@@ -765,13 +788,20 @@ def test_an_administrators_password_is_used_for_the_host_gate_alone(
 # What others say.
 
 
+_EVIL = "evil\x1b]0;owned\x07\x1b[2J"
+EVILS: dict[str, faults.Fault] = {
+    "detail": faults.error(400, detail=f"{_EVIL}\nroot: gate open"),
+    "location": _redirect(f"http://{_EVIL}/"),
+}
+
+
+@pytest.mark.parametrize("name", EVILS)
 def test_no_answer_can_command_a_terminal(
-    node: Node, placement_tcp: placement_app.TcpPlacement
+    node: Node, placement_tcp: placement_app.TcpPlacement, name: str
 ) -> None:
-    evil = "\x1b]0;owned\x07\x1b[2J\nroot: gate open"
     with faulty_server.FaultProxy(placement_tcp.url) as proxy:
-        proxy.add(faults.error(400, detail=evil), method="PUT")
-        proxy.add(faults.error(400, detail=evil), method="POST")
+        proxy.add(EVILS[name], method="PUT")
+        proxy.add(EVILS[name], method="POST")
         node.sections["placement"]["endpoint_override"] = proxy.url
         node.write_config()
         node.start_agent()
@@ -780,7 +810,7 @@ def test_no_answer_can_command_a_terminal(
         )
         assert "owned" in trouble, "it is shown"
         shown = node.tool("status", "-f", "json")
-        for line in json.loads(shown.stdout).values():
-            assert "\x1b" not in str(line)
+        for value in (trouble, *json.loads(shown.stdout).values()):
+            assert "\x1b" not in str(value)
         assert "\x1b" not in node.log_text()
         node.stop_agents()

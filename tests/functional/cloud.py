@@ -18,7 +18,6 @@ requests are seen by a test's recorder.
 
 import dataclasses
 import uuid as uuidlib
-from collections.abc import Container
 from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import Any
@@ -217,13 +216,33 @@ class Cloud:
         return self._providers("/resource_providers")
 
     def tree(
-        self, uuid: str, wanted: Container[str] | None = None
+        self, uuid: str, wanted: Mapping[str, bool] | None = None
     ) -> dict[str, Provider]:
         """The providers of one tree, by name.
 
-        :param wanted: names; others are left out, which saves requests.
+        :param wanted: names, and whether traits are wanted too; others are
+            left out, and so is the root's inventory: it saves requests.
         """
-        return self._providers(f"/resource_providers?in_tree={uuid}", wanted)
+        path = f"/resource_providers?in_tree={uuid}"
+        if wanted is None:
+            return self._providers(path)
+        return {
+            raw["name"]: self._part(raw, with_traits=wanted[raw["name"]])
+            for raw in self._get(path)["resource_providers"]
+            if raw["name"] in wanted
+        }
+
+    def _part(self, raw: Mapping[str, Any], *, with_traits: bool) -> Provider:
+        uuid, is_root = raw["uuid"], raw["parent_provider_uuid"] is None
+        return Provider(
+            uuid=uuid,
+            name=raw["name"],
+            generation=raw["generation"],
+            parent=raw["parent_provider_uuid"],
+            inventories={} if is_root else self.inventories(uuid),
+            traits=self.traits(uuid) if with_traits else frozenset(),
+            usages={} if is_root else self.usages(uuid),
+        )
 
     def provider(self, uuid: str) -> Provider:
         return self._fill(self._get(f"/resource_providers/{uuid}"))
@@ -282,15 +301,9 @@ class Cloud:
 
     # Below them all
 
-    def _providers(
-        self, path: str, wanted: Container[str] | None = None
-    ) -> dict[str, Provider]:
+    def _providers(self, path: str) -> dict[str, Provider]:
         found = self._get(path)["resource_providers"]
-        return {
-            raw["name"]: self._fill(raw)
-            for raw in found
-            if wanted is None or raw["name"] in wanted
-        }
+        return {raw["name"]: self._fill(raw) for raw in found}
 
     def _fill(self, raw: Mapping[str, Any]) -> Provider:
         uuid = raw["uuid"]

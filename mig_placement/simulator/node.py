@@ -190,6 +190,16 @@ class SimulatedNode:
             state.emit(removed, codes.EVENT_MIG_CONFIG_CHANGE)
             state.gpus.remove(removed)
 
+    def move_gpu(self, gpu: GpuRef, pci_address: str) -> None:
+        """Put a GPU into another slot; the host is off meanwhile."""
+        with self._change() as state:
+            moved = _gpu(state, gpu, lost=True)
+            if any(each.pci == pci_address.upper() for each in state.gpus):
+                raise codes.SimulatorError("the slot is taken")
+            actions.reboot(state)
+            moved.pci = pci_address.upper()
+            _settle(state)
+
     def replace_gpu(self, gpu: GpuRef, model: str | None = None) -> None:
         """Put a new GPU into a GPU's slot; MIG mode off."""
         with self._change() as state:

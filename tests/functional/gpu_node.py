@@ -214,6 +214,11 @@ class GpuNode:
         within(path.exists)
         return json.loads(path.read_text())
 
+    def turn(self) -> None:
+        """Wait for the agent's next turn to end."""
+        before = self.status()["written"]
+        within(lambda: self.status()["written"] > before)
+
     def log_text(self) -> str:
         return self.log.read_text() if self.log.exists() else ""
 

@@ -61,12 +61,20 @@ class Recorder(exchanges.ExchangeLog):
         super().__init__()
         self._application = application
         self._hooks: list[_Hook] = []
+        #: Called around every write, the second before the client hears.
+        self.before_write: Callable[[], object] = lambda: None
+        self.after_write: Callable[[exchanges.Exchange], object] = (
+            lambda exchange: None
+        )
 
     def __call__(
         self, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         self._run_hooks(method, path)
+        is_write = method not in ("GET", "HEAD")
+        if is_write:
+            self.before_write()
         length = int(environ.get("CONTENT_LENGTH") or 0)
         body = environ["wsgi.input"].read(length) if length else b""
         environ["wsgi.input"] = io.BytesIO(body)
@@ -79,7 +87,10 @@ class Recorder(exchanges.ExchangeLog):
             )
             return start_response(status, *args)
 
-        return self._application(environ, noting)
+        answer = self._application(environ, noting)
+        if is_write:
+            self.after_write(self.exchanges[-1])
+        return answer
 
     def before(
         self,
@@ -117,20 +128,27 @@ class PlacementApp:
     def __init__(self) -> None:
         self.application = placement_server.load_application("sqlite://")
         self._fresh = sqlite3.connect(":memory:", check_same_thread=False)
-        with _live_connection() as live:
-            live.backup(self._fresh)
+        self.remember()
 
-    def reset(self) -> None:
+    def remember(self) -> None:
+        """What there is now is what a reset brings back."""
+        self.copy(self._fresh)
+
+    def copy(self, to: sqlite3.Connection) -> None:
+        with live_connection() as live:
+            live.backup(to)
+
+    def reset(self, to: sqlite3.Connection | None = None) -> None:
         """Make the database as it was after Placement's start (2 ms)."""
-        with _live_connection() as live:
-            self._fresh.backup(live)
+        with live_connection() as live:
+            (to or self._fresh).backup(live)
 
     def close(self) -> None:
         self._fresh.close()
 
 
 @contextlib.contextmanager
-def _live_connection() -> Iterator[sqlite3.Connection]:
+def live_connection() -> Iterator[sqlite3.Connection]:
     """The one connection that an in-memory database has."""
     from placement import db_api
 

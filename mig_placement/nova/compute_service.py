@@ -183,6 +183,7 @@ class HostGate:
                 microversion=MICROVERSION,
                 raise_exc=False,
                 headers={"Accept": "application/json"},
+                rate_semaphore=client.NO_LIMIT,
                 **kwargs,
             )
         _check(response.status_code, url)

@@ -28,6 +28,12 @@ from mig_placement.placement import plan
 # gives error codes. One pinned version: answers do not change under us.
 MICROVERSION = "1.39"
 
+# In the place of the one that each of keystoneauth's Adapters has: before a
+# request that waits until the wall clock is past the time at which the
+# Adapter was made (FairSemaphore). After a step back of that clock by an
+# hour, as NTP makes one at boot, every request would take an hour.
+NO_LIMIT: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+
 _UUID = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 )
@@ -227,6 +233,7 @@ class Client:
                 microversion=MICROVERSION,
                 raise_exc=False,
                 headers={"Accept": "application/json"},
+                rate_semaphore=NO_LIMIT,
                 **kwargs,
             )
 

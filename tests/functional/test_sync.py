@@ -12,6 +12,7 @@
 """The synchroniser against a real Placement."""
 
 import functools
+import time
 
 import pytest
 
@@ -456,3 +457,20 @@ def test_the_service_role_is_enough(node: Node) -> None:
     )
     synchronizer.sync(decide)
     assert node.candidates() == 1
+
+
+def test_a_step_back_of_the_wall_clock_holds_no_request_up(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # keystoneauth's Adapter waits for the time at which it was made.
+    class AnHourAgo:
+        @staticmethod
+        def time() -> float:
+            return time.time() - 3600
+
+        @staticmethod
+        def sleep(seconds: float) -> None:
+            raise AssertionError(f"it would wait for {seconds} s")
+
+    monkeypatch.setattr("keystoneauth1._fair_semaphore.time", AnHourAgo)
+    assert node.tell(_open(7)).actions

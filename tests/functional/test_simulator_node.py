@@ -74,6 +74,21 @@ def test_a_reboot_takes_the_instances_and_from_hopper_on_the_mode(
     ]
 
 
+def test_a_gpu_in_another_slot_is_the_same_one_and_has_no_instances(
+    node: simulator.SimulatedNode,
+) -> None:
+    node.create_instance(0, "3g.20gb")
+    before = node.summary()
+    node.move_gpu(0, "00000000:51:00.0")
+    after = gpu_of(node)
+    assert after["uuid"] == before["gpus"][0]["uuid"]
+    assert after["pci_address"] == "00000000:51:00.0"
+    assert after["instances"] == []
+    assert node.summary()["boot_id"] != before["boot_id"]
+    with pytest.raises(simulator.SimulatorError, match="taken"):
+        node.move_gpu(0, "00000000:42:00.0")
+
+
 def test_a_reboot_applies_the_pending_mode(
     node: simulator.SimulatedNode,
 ) -> None:

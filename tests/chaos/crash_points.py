@@ -201,11 +201,24 @@ def _changed(node: Node) -> None:
 
 
 def _draining(node: Node) -> None:
-    """A VM has one of the two, in a process we know; the other may go."""
+    """A VM has one of the two, and nobody knows which."""
     _halves(node)
     node.cloud.boot({_HALF: 1})
     node.gpus.add_process(0, (0, 4), 4711)
     node.declare(_MIXED)
+
+
+def _half_free(node: Node) -> None:
+    """Nothing is allocated, and a process keeps one of the two."""
+    _halves(node)
+    node.gpus.add_process(0, (0, 4), 4711)
+    node.declare(_MIXED)
+
+
+def _has_made_room(node: Node) -> bool:
+    """What was free is gone, and what fits beside the rest is there."""
+    gpu = node.gpus.summary()["gpus"][0]
+    return len(gpu["instances"]) == 4 and _waits(node)
 
 
 def _drained(node: Node) -> None:
@@ -243,6 +256,7 @@ SCENARIOS = (
     Scenario("restore", _rebooted, Node.is_right),
     Scenario("layout change", _changed, Node.is_right, ("apply",)),
     Scenario("drain", _draining, _waits, settle=_drained),
+    Scenario("partial drain", _half_free, _has_made_room, settle=_drained),
     Scenario(
         "shutdown",
         _stopping,
@@ -316,6 +330,7 @@ class _Run:
         self._scenario = scenario
         self._left = 0
         self._after = False
+        self._is_due = False
         self._victim: BaseProcess | None = None
         proxy.add(self._forward)
 
@@ -363,6 +378,8 @@ class _Run:
             return
         self._left -= 1
         self.watch.before()
+        # Known before the answer is: whoever sees the write's effect first.
+        self._is_due |= self._left == 0
         if self._left == 0 and not self._after:
             self._signal(signal.SIGKILL)
             talk.hang_up()
@@ -384,7 +401,7 @@ class _Run:
             )
 
         gpu_node.within(is_over, _PATIENCE)
-        killed = process.exitcode == -signal.SIGKILL
+        killed = self._is_due or process.exitcode == -signal.SIGKILL
         self._end()
         return killed
 

@@ -246,6 +246,12 @@ def _stopping(node: Node) -> None:
     node.environment["PATH"] = f"{systemctl.parent}:{os.environ['PATH']}"
 
 
+def _has_left(node: Node) -> bool:
+    """Nothing of ours is in Placement."""
+    providers = node.cloud.providers()
+    return list(providers) == [gpu_node.ROOT_NAME] and _offers_nothing(node)
+
+
 def _offers_nothing(node: Node) -> bool:
     seen = node.offer()
     return not any(seen.units.values()) and not seen.ready
@@ -264,6 +270,8 @@ SCENARIOS = (
         signal=signal.SIGTERM,
         settle=lambda node: node.gpus.reboot(),
     ),
+    # Whoever starts the agent after it has the host back.
+    Scenario("retire", _synced, _has_left, ("retire", "--nova-stopped")),
 )
 
 

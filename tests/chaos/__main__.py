@@ -11,7 +11,7 @@
 # under the License.
 """python -m tests.chaos: all of it, and the numbers.
 
-CHAOS_HISTORIES (10000), CHAOS_SOAK (seconds, 300), CHAOS_PROCESSES (one
+CHAOS_HISTORIES (10000), CHAOS_HOURS (of the soak, 24), CHAOS_PROCESSES (one
 per core) and CHAOS_SEED, which is printed, say how much and which.
 """
 
@@ -77,8 +77,8 @@ def _crash_points(server: placement_app.TcpServer) -> list[str]:
 
 
 def _soak(server: placement_app.TcpServer, chosen: int) -> list[str]:
-    seconds = float(os.environ.get("CHAOS_SOAK", "300"))
-    found = soak.soak(server, seconds, chosen)
+    hours = float(os.environ.get("CHAOS_HOURS", "24"))
+    found = soak.soak(server, hours, chosen)
     print(
         f"soak: {found.turns} turns ({found.hours:.1f} hours), {found.faults}"
         f" faults, {found.rounds} times right again; {found.held[0]} at"

@@ -22,7 +22,6 @@ import dataclasses
 import pathlib
 import random
 import tempfile
-import time
 from collections.abc import Callable
 
 from mig_placement import simulator
@@ -97,8 +96,8 @@ class Report:
                 self.violations.append(f"{name}: {most} first, {now} at last")
 
 
-def soak(server: placement_app.TcpServer, seconds: float, seed: int) -> Report:
-    """At least two rounds, and as many as fit into the time."""
+def soak(server: placement_app.TcpServer, hours: float, seed: int) -> Report:
+    """At least two rounds, and as many as the hours take: the agent's."""
     placement = server.clean()
     with (
         tempfile.TemporaryDirectory(prefix="mig-soak-") as folder,
@@ -110,7 +109,7 @@ def soak(server: placement_app.TcpServer, seconds: float, seed: int) -> Report:
         node.write_config()
         node.gpus.create(["A100-40GB"], mig=True)
         node.declare(_DECLARED)
-        return _Soak(node, proxy, random.Random(seed)).run(seconds)
+        return _Soak(node, proxy, random.Random(seed)).run(hours)
 
 
 class _Soak:
@@ -139,12 +138,11 @@ class _Soak:
             self._inflate,
         )
 
-    def run(self, seconds: float) -> Report:
+    def run(self, hours: float) -> Report:
         agent = self._node.start_agent()
         try:
             gpu_node.within(self._node.is_right, 60)
-            until = time.monotonic() + seconds
-            while self._report.rounds < 2 or time.monotonic() < until:
+            while self._report.rounds < 2 or self._report.hours < hours:
                 self._round(agent.pid)
                 if agent.poll() is not None:
                     self._report.violations.append("the agent has ended")

@@ -20,7 +20,6 @@ from cliff import lister
 
 from mig_placement import conf
 from mig_placement import exception
-from mig_placement import simulator
 from mig_placement.cmd import base
 from mig_placement.hardware import model
 from mig_placement.hardware import session
@@ -75,6 +74,9 @@ def hypothetical_node(text: str) -> model.Node:
 
     :raises ConfigError: the model is not known.
     """
+    # Imported where it is used: a node with GPUs starts without it.
+    from mig_placement import simulator
+
     name, _, count = text.partition(":")
     if count and not (count.isdigit() and 0 < int(count) <= 64):
         raise exception.ConfigError(

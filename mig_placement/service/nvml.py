@@ -16,7 +16,6 @@ import threading
 
 from mig_placement import conf
 from mig_placement import exception
-from mig_placement import simulator
 from mig_placement.hardware import model
 from mig_placement.hardware import session
 from mig_placement.hardware import sysfs
@@ -28,6 +27,9 @@ def choose_library(settings: conf.Settings) -> None:
     :raises HardwareError: there is no such library or simulated node.
     """
     if settings.simulate:
+        # Imported where it is used: a node with GPUs starts without it.
+        from mig_placement import simulator
+
         simulator.install(settings.simulate)
     elif settings.library:
         session.use_library(settings.library)
@@ -41,6 +43,8 @@ def functions(settings: conf.Settings) -> sysfs.Sysfs | None:
 def all_functions(settings: conf.Settings) -> sysfs.Sysfs:
     """Where virtual functions are seen, whoever uses them."""
     if settings.simulate:
+        from mig_placement import simulator
+
         node = simulator.SimulatedNode(settings.simulate)
         return sysfs.Sysfs(pathlib.Path(node.sysfs_root), node.write_sysfs)
     return sysfs.Sysfs(settings.sysfs_root)

@@ -49,3 +49,10 @@ def test_the_simulator_needs_nothing_else_of_ours(module: str) -> None:
 def test_a_node_is_made_without_loading_pynvml() -> None:
     loaded = loaded_by("mig_placement.simulator")
     assert {"pynvml", "ctypes", "jsonschema"}.isdisjoint(loaded)
+
+
+@pytest.mark.parametrize("command", ["agent", "check", "discover", "sync"])
+def test_a_node_with_gpus_starts_without_the_simulator(command: str) -> None:
+    loaded = loaded_by(f"mig_placement.cmd.{command}")
+    assert "mig_placement.hardware.session" in loaded
+    assert "mig_placement.simulator" not in loaded

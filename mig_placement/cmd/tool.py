@@ -30,6 +30,7 @@ _COMMANDS = {
     "plan": "mig_placement.cmd.plan:Plan",
     "apply": "mig_placement.cmd.apply:Apply",
     "export": "mig_placement.cmd.export:Export",
+    "fleet": "mig_placement.cmd.fleet:Fleet",
     "flavors": "mig_placement.cmd.flavors:Flavors",
     "sync": "mig_placement.cmd.sync:Sync",
     "status": "mig_placement.cmd.status:Status",

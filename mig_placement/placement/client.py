@@ -38,6 +38,7 @@ _UUID = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 )
 _BAD_REQUEST = 400
+_NOT_FOUND = 404
 _CONFLICT = 409
 _MAX_TEXT = 200
 # What an answer of another shape leads to; the last where it is nested
@@ -80,6 +81,10 @@ class ConflictError(Exception):
 
 class RefusedError(exception.PlacementBadAnswer):
     """Placement takes a write for a wrong one (400)."""
+
+
+class NotFoundError(exception.PlacementBadAnswer):
+    """There is no such provider (any more), or this is no Placement."""
 
 
 class Client:
@@ -134,9 +139,9 @@ class Client:
         """All providers under a root, without inventories and traits."""
         return self._providers(in_tree=root_uuid)
 
-    def with_trait(self, trait: str) -> tuple[model.Provider, ...]:
-        """All providers that have the trait, which must exist."""
-        return self._providers(required=trait)
+    def with_trait(self, *traits: str) -> tuple[model.Provider, ...]:
+        """All providers that have the traits, which must exist."""
+        return self._providers(required=",".join(traits))
 
     def with_room(self, resource_class: str) -> tuple[model.Provider, ...]:
         """All providers with a free unit of the class, which must exist."""
@@ -192,6 +197,13 @@ class Client:
         with _validated("/traits"):
             return frozenset(_string(t) for t in _list(answer["traits"]))
 
+    def traits_in_use(self, prefix: str) -> frozenset[str]:
+        """The traits with a prefix that some provider has."""
+        query = {"name": f"startswith:{prefix}", "associated": "true"}
+        answer = self._get("/traits", params=query)
+        with _validated("/traits"):
+            return frozenset(_string(t) for t in _list(answer["traits"]))
+
     def do(self, action: plan.Write) -> int:
         """Write; the provider's new generation, 0 where there is none.
 
@@ -201,7 +213,7 @@ class Client:
         request = action.request()
         arguments = {} if request.body is None else {"json": request.body}
         response = self._send(request.url, request.method, **arguments)
-        if response.status_code in {404, _CONFLICT}:
+        if response.status_code in {_NOT_FOUND, _CONFLICT}:
             raise ConflictError(action, _error_code(response))
         if response.status_code == _BAD_REQUEST:
             raise RefusedError(
@@ -313,7 +325,9 @@ def _check(response: Response, url: str) -> None:
             mend="look at Placement's log and at what stands before it",
         )
     if not 200 <= status < 300:
-        raise exception.PlacementBadAnswer(
+        missing = status == _NOT_FOUND
+        kind = NotFoundError if missing else exception.PlacementBadAnswer
+        raise kind(
             f"unexpected HTTP status {status}",
             where=f"Placement {url}",
             mend="see whether [placement] leads to Placement",

@@ -180,6 +180,11 @@ def unfit(reason: str) -> str:
     return f"{UNFIT}{_symbol(reason)}"
 
 
+def layout_symbol(label: str) -> str:
+    """What stands for a label behind LAYOUT in a trait."""
+    return _symbol(label)[: _MAX_NAME - len(LAYOUT)]
+
+
 def describing(
     gpu: model.Gpu, driver_version: str, label: str | None
 ) -> frozenset[str]:
@@ -260,6 +265,13 @@ def is_pci_provider(name: str, root_name: str) -> bool:
 def gpu_address(name: str, root_name: str) -> str | None:
     """The PCI address in the name of a provider of ours."""
     return _address_after(name, f"{root_name}_mig_", _UNDERSCORED)
+
+
+def split_provider_name(name: str) -> tuple[str, str] | None:
+    """Root's name and PCI address in any root's GPU provider's name."""
+    root_name, found, _ = name.rpartition("_mig_")
+    address = gpu_address(name, root_name) if found and root_name else None
+    return (root_name, address) if address else None
 
 
 _ADDRESS = re.compile(r"([0-9A-F]{4,8}):([0-9A-F]{2}):([0-9A-F]{2})\.([0-7])")

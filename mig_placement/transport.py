@@ -57,6 +57,11 @@ def guard(session: Any) -> None:
     session.session.hooks["response"].append(_take)
 
 
+def unguard(session: Any) -> None:
+    """Undo one ``guard``."""
+    session.session.hooks["response"].remove(_take)
+
+
 def _take(response: requests.Response, **_: object) -> None:
     """Read the body in requests' place, which does so without a limit."""
     try:

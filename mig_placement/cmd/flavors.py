@@ -54,13 +54,14 @@ class Flavors(base.Mixin, lister.Lister):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        _add_actions(parser)
+        self.add_actions(parser)
+        _add_attach(parser)
         _add_profiles(parser)
         _add_size(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> _Table:
-        options = conf.parse(self.app.config_arguments())
+        options = conf.parse(self.config_arguments(parsed_args))
         settings = conf.settings(options)
         attach = parsed_args.attach or settings.attach
         self._prints = not (parsed_args.check or parsed_args.create)
@@ -76,6 +77,33 @@ class Flavors(base.Mixin, lister.Lister):
         if parsed_args.create:
             return self._created(options, attach, wanted)
         return _PRINTED, [(e,) for e in flavors.commands(wanted, attach)]
+
+    def add_actions(self, parser: argparse.ArgumentParser) -> None:
+        """The options that say what to do instead of printing."""
+        actions = parser.add_mutually_exclusive_group()
+        actions.add_argument(
+            "--create",
+            action="store_true",
+            help="make the flavors, or give those that exist their keys; with"
+            " the credentials in [nova], or those of clouds.yaml",
+        )
+        actions.add_argument(
+            "--check",
+            action="store_true",
+            help="look for flavors of the cloud that ask for slices wrongly",
+        )
+
+    def config_arguments(self, parsed_args: argparse.Namespace) -> list[str]:
+        """What oslo.config is to parse."""
+        found: list[str] = self.app.config_arguments()
+        return found
+
+    def cloud(self, options: cfg.ConfigOpts) -> "cloud.Cloud":
+        """:raises ConfigError: there are no credentials."""
+        # The SDK takes 0.4 s to import, and printing does not need it.
+        from mig_placement.nova import cloud
+
+        return cloud.Cloud(options)
 
     def produce_output(
         self,
@@ -97,7 +125,7 @@ class Flavors(base.Mixin, lister.Lister):
         attach: str,
         wanted: tuple[flavors.Flavor, ...],
     ) -> _Table:
-        made = _cloud(options)
+        made = self.cloud(options)
         placement = made.placement()
         for trait in flavors.traits(attach):
             placement.do(plan.CreateTrait(trait))
@@ -115,7 +143,7 @@ class Flavors(base.Mixin, lister.Lister):
         attach: str,
         classes: collections.abc.Mapping[str, str],
     ) -> _Table:
-        seen = _cloud(options)
+        seen = self.cloud(options)
         found = seen.list_flavors()
         asked = [flavor_check.asked(e.extra_specs, classes) for e in found]
         placement = seen.placement()
@@ -135,14 +163,6 @@ class Flavors(base.Mixin, lister.Lister):
         if findings:
             self.exit_status = exception.EXIT_MISMATCH
         return _CHECKED, [(f.flavor, f.problem, f.mend) for f in findings]
-
-
-def _cloud(options: cfg.ConfigOpts) -> "cloud.Cloud":
-    """:raises ConfigError: there are no credentials."""
-    # The SDK takes 0.4 s to import, and printing does not need it.
-    from mig_placement.nova import cloud
-
-    return cloud.Cloud(options)
 
 
 def _all(
@@ -186,19 +206,7 @@ def _size(parsed_args: argparse.Namespace) -> flavors.Size:
     )
 
 
-def _add_actions(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_mutually_exclusive_group()
-    actions.add_argument(
-        "--create",
-        action="store_true",
-        help="make the flavors, or give those that exist their keys; with"
-        " the credentials in [nova], or those of clouds.yaml",
-    )
-    actions.add_argument(
-        "--check",
-        action="store_true",
-        help="look for flavors of the cloud that ask for slices wrongly",
-    )
+def _add_attach(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--attach",
         choices=("none", "mdev", "vfio"),

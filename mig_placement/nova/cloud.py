@@ -43,17 +43,24 @@ class Cloud:
     With the credentials in [nova] and [placement]; where those have none,
     with those of clouds.yaml, OS_CLOUD or the OS_ environment variables.
 
+    :param given: the SDK's connection, whose credentials are the ones to
+        use in any case.
     :raises ConfigError: there are none, or they are not complete.
     """
 
-    def __init__(self, conf: cfg.ConfigOpts) -> None:
+    def __init__(self, conf: cfg.ConfigOpts, given: Any = None) -> None:
         self._conf = conf
-        self._configured = connection.is_configured(conf)
+        self._given = given is not None
+        self._configured = not self._given and connection.is_configured(conf)
         with _translated():
-            self._sdk = _connection(conf) if self._configured else _named()
+            self._sdk = given or (
+                _connection(conf) if self._configured else _named()
+            )
 
     def placement(self) -> client.Client:
         """:raises ConfigError: there are no credentials for it."""
+        if self._given:
+            return client.Client(self._sdk.placement)
         placement_options.register(self._conf)
         section = self._conf[placement_options.GROUP]
         if section.auth_type or self._configured:

@@ -13,6 +13,8 @@
 
 import argparse
 import collections.abc
+import datetime
+import pathlib
 import sys
 from typing import Any
 
@@ -21,10 +23,12 @@ from cliff import lister
 from mig_placement import conf
 from mig_placement import exception
 from mig_placement.cmd import base
+from mig_placement.page import fleet as pages
 from mig_placement.placement import client as clients
 from mig_placement.placement import connection
 from mig_placement.placement import fleet
 from mig_placement.placement import fleet_reader
+from mig_placement.service import files
 
 _UNITS = ("Total", "Used", "Reserved", "Free")
 _GPU_COLUMNS = (
@@ -67,6 +71,13 @@ class Fleet(base.Mixin, lister.Lister):
             " totals of each node, or of the fleet",
         )
         parser.add_argument(
+            "--html",
+            type=pathlib.Path,
+            metavar="FILE",
+            help="write a map of the GPUs and their slices to a file, one page"
+            " that needs no other, in place of the table",
+        )
+        parser.add_argument(
             "--requests",
             type=_workers,
             default=fleet_reader.WORKERS,
@@ -87,6 +98,9 @@ class Fleet(base.Mixin, lister.Lister):
         elif parsed_args.blocked and found.gpus:
             self.exit_status = exception.EXIT_MISMATCH
         self._summary = fleet.summary(found)
+        if parsed_args.html:
+            now = datetime.datetime.now(datetime.UTC)
+            files.write_text(parsed_args.html, pages.page(found, now))
         return _TABLES[parsed_args.by](found)
 
     def placement(self) -> clients.Client:
@@ -100,8 +114,10 @@ class Fleet(base.Mixin, lister.Lister):
         data: collections.abc.Iterable[collections.abc.Sequence[Any]],
     ) -> int:
         """People get the sums in a line; machines get rows alone."""
-        status: int = super().produce_output(parsed_args, column_names, data)
-        if parsed_args.formatter == "table":
+        status = exception.EXIT_OK
+        if not parsed_args.html:
+            status = super().produce_output(parsed_args, column_names, data)
+        if parsed_args.html or parsed_args.formatter == "table":
             self.app.stdout.write(f"{self._summary}\n")
         return status
 

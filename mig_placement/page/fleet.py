@@ -169,7 +169,8 @@ def _totals(found: fleet.Fleet) -> str:
         for row in fleet.totals(found.gpus)
     )
     return (
-        '<div class="totals"><table><caption>Units by class, of the whole'
+        '<div class="totals" role="region" aria-label="Totals" tabindex="0">'
+        "<table><caption>Units by class, of the whole"
         f" fleet</caption><thead><tr>{_HEAD}</tr></thead>"
         f"<tbody>{rows}</tbody></table></div>"
     )
@@ -217,18 +218,27 @@ def _about(gpu: fleet.Gpu) -> str:
 def _row(row: fleet.ClassRow) -> str:
     """The boxes are for the eye; a screen reader gets the numbers."""
     return (
-        f'<li><span class="soft">{_text(row.name)}: {row.used} used,'
-        f" {row.free} free, {row.blocked} blocked</span>"
+        f'<li><span class="soft">{_text(row.name)}: {_counts(row)}</span>'
         f'<div class="units" aria-hidden="true">{_units(row)}</div></li>'
     )
+
+
+def _counts(row: fleet.ClassRow) -> str:
+    """Without what there is none of: most GPUs are open."""
+    told = ", ".join(f"{count} {state}" for state, count in _states(row))
+    return told or "none"
+
+
+def _states(row: fleet.ClassRow) -> list[tuple[str, int]]:
+    states = ("used", row.used), ("free", row.free), ("blocked", row.blocked)
+    return [(state, count) for state, count in states if count]
 
 
 def _units(row: fleet.ClassRow) -> str:
     wide = fleet.width(row.name)
     drawn = ""
     left = _MOST_UNITS
-    states = ("used", row.used), ("free", row.free), ("blocked", row.blocked)
-    for state, count in states:
+    for state, count in _states(row):
         drawn += f'<i class="u {state} w{wide}"></i>' * min(count, left)
         left -= min(count, left)
     more = row.used + row.free + row.blocked - (_MOST_UNITS - left)

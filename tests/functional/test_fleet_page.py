@@ -137,7 +137,9 @@ def test_a_screen_reader_gets_headings_numbers_and_no_boxes(
     # So small that nearly nothing is in sight.
     browser.call(
         "Emulation.setDeviceMetricsOverride",
-        **{"width": 400, "height": 60, "deviceScaleFactor": 1},
+        width=400,
+        height=60,
+        deviceScaleFactor=1,
         mobile=False,
     )
     browser.open(page)

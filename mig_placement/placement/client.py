@@ -143,9 +143,15 @@ class Client:
         """All providers that have the traits, which must exist."""
         return self._providers(required=",".join(traits))
 
-    def with_room(self, resource_class: str) -> tuple[model.Provider, ...]:
-        """All providers with a free unit of the class, which must exist."""
-        return self._providers(resources=f"{resource_class}:1")
+    def with_room(
+        self, resource_class: str, *traits: str
+    ) -> tuple[model.Provider, ...]:
+        """All providers with a free unit of the class, which must exist.
+
+        :param traits: that they have, and that exist, likewise.
+        """
+        query = {"required": ",".join(traits)} if traits else {}
+        return self._providers(resources=f"{resource_class}:1", **query)
 
     def _providers(self, **query: str) -> tuple[model.Provider, ...]:
         answer = self._get("/resource_providers", params=query)

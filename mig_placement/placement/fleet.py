@@ -59,6 +59,7 @@ class ClassRow:
 class Gpu:
     """One GPU's provider.
 
+    :ivar root: the uuid of its compute root; empty where it has none.
     :ivar reasons: why the gate is closed; empty where it is open.
     :ivar layout: the label as the trait has it, in capitals.
     :ivar rows: by class; empty where not read.
@@ -68,6 +69,7 @@ class Gpu:
     uuid: str
     node: str
     address: str
+    root: str = ""
     reasons: tuple[str, ...] = ()
     layout: str = ""
     product: str = ""
@@ -144,17 +146,22 @@ class Bulk:
     """What Placement tells of many providers at once.
 
     :ivar owned: all that carry our owner trait.
-    :ivar open_gpus: uuids of those with CUSTOM_MIG_READY.
+    :ivar ready: all with CUSTOM_MIG_READY: open GPUs, and with mdev Nova's
+        functions that VMs may have.
     :ivar open_nodes: uuids of roots with CUSTOM_MIG_NODE_READY.
     :ivar traits: uuids of those of ours that have a trait, by trait.
     """
 
     owned: tuple[model.Provider, ...]
-    open_gpus: frozenset[str] = frozenset()
+    ready: tuple[model.Provider, ...] = ()
     open_nodes: frozenset[str] = frozenset()
     traits: collections.abc.Mapping[str, frozenset[str]] = dataclasses.field(
         default_factory=dict
     )
+
+    @property
+    def open_gpus(self) -> frozenset[str]:
+        return frozenset(each.uuid for each in self.ready)
 
 
 def is_told(trait: str) -> bool:
@@ -165,6 +172,7 @@ def is_told(trait: str) -> bool:
 def gpus(bulk: Bulk) -> Fleet:
     """The GPUs without their classes, sorted."""
     traits = _by_provider(bulk.traits)
+    is_open = bulk.open_gpus
     found: list[Gpu] = []
     notes: list[str] = []
     for provider in bulk.owned:
@@ -176,7 +184,9 @@ def gpus(bulk: Bulk) -> Fleet:
             )
             continue
         own = traits.get(provider.uuid, frozenset())
-        found.append(_gpu(provider, named, own, _reasons(provider, own, bulk)))
+        found.append(
+            _gpu(provider, named, own, _reasons(provider, own, bulk, is_open))
+        )
     return Fleet(tuple(sorted(found, key=_order)), tuple(sorted(notes)))
 
 
@@ -200,6 +210,7 @@ def _gpu(
         uuid=provider.uuid,
         node=_shown(named[0]),
         address=named[1],
+        root=provider.parent_uuid or "",
         reasons=reasons,
         layout=_after(names.LAYOUT, traits),
         product=_after(names.PRODUCT, traits),
@@ -218,7 +229,10 @@ def _after(prefix: str, traits: frozenset[str]) -> str:
 
 
 def _reasons(
-    provider: model.Provider, traits: frozenset[str], bulk: Bulk
+    provider: model.Provider,
+    traits: frozenset[str],
+    bulk: Bulk,
+    open_gpus: frozenset[str],
 ) -> tuple[str, ...]:
     """Why it is closed. The exact line of the gate first, then the node's."""
     told = tuple(
@@ -232,7 +246,7 @@ def _reasons(
         return told or (RETIRING,)
     if told:
         return told
-    if provider.uuid not in bulk.open_gpus:
+    if provider.uuid not in open_gpus:
         return (UNKNOWN,)
     if provider.parent_uuid not in bulk.open_nodes:
         return (NODE_CLOSED,)
@@ -271,6 +285,59 @@ def _row(
         used=units,
         reserved=inventory.reserved,
         free=max(0, inventory.capacity - units),
+    )
+
+
+def functions(
+    bulk: Bulk, found: collections.abc.Iterable[Gpu]
+) -> dict[str, tuple[str, ...]]:
+    """Uuids of marked functions (mdev), by the uuid of their GPU.
+
+    Only where they have its root. A function's routing ID is its GPU's and
+    something more (SR-IOV, 3.3.9): it is of the last GPU before it.
+    """
+    by_node: dict[str, list[Gpu]] = {}
+    for gpu in found:
+        by_node.setdefault(gpu.root, []).append(gpu)
+    sorted_out: dict[str, list[str]] = {}
+    for provider in bulk.ready:
+        named = names.split_mdev_provider_name(provider.name)
+        if named is None or provider.parent_uuid is None:
+            continue
+        there = by_node.get(provider.parent_uuid, ())
+        before = [gpu for gpu in there if _place(gpu) < _placed(named[1])]
+        if before:
+            last = max(before, key=_place)
+            sorted_out.setdefault(last.uuid, []).append(provider.uuid)
+    return {uuid: tuple(own) for uuid, own in sorted_out.items()}
+
+
+def _place(gpu: Gpu) -> tuple[int, ...]:
+    return _placed(gpu.address)
+
+
+def _placed(address: str) -> tuple[int, ...]:
+    return tuple(int(part, 16) for part in re.split("[:.]", address))
+
+
+def function_rows(
+    free: collections.abc.Iterable[str], used: collections.abc.Iterable[str]
+) -> tuple[ClassRow, ...]:
+    """The classes of a GPU's functions, of one unit each.
+
+    :param free: the class of each that no VM has.
+    :param used: the class of each that one has.
+    """
+    free_of = collections.Counter(free)
+    used_of = collections.Counter(used)
+    return tuple(
+        ClassRow(
+            name=_shown(name),
+            total=free_of[name] + used_of[name],
+            used=used_of[name],
+            free=free_of[name],
+        )
+        for name in sorted({*free_of, *used_of})
     )
 
 

@@ -19,6 +19,7 @@ import threading
 from mig_placement import exception
 from mig_placement.placement import client as placement_client
 from mig_placement.placement import fleet
+from mig_placement.placement import model
 from mig_placement.placement import names
 
 #: Requests at a time. More would crowd out those of the scheduler.
@@ -53,6 +54,8 @@ class Reader:
         self._progress = progress
         self._troubles = 0
         self._lock = threading.Lock()
+        self._functions: dict[str, tuple[str, ...]] = {}
+        self._free: dict[str, str] = {}
 
     def read(self, wanted: fleet.Filter | None = None) -> fleet.Fleet:
         """The fleet as it is now; what of it cannot be read, says so.
@@ -61,7 +64,10 @@ class Reader:
         :raises PlacementError: the fleet as a whole cannot be read.
         """
         wanted = wanted or fleet.Filter()
-        seen = fleet.gpus(self._bulk())
+        bulk = self._bulk()
+        seen = fleet.gpus(bulk)
+        self._functions = fleet.functions(bulk, seen.gpus)
+        self._free = self._free_functions()
         asked = [gpu for gpu in seen.gpus if wanted.takes(gpu)]
         found: list[fleet.Gpu] = []
         notes = list(seen.notes)
@@ -81,16 +87,32 @@ class Reader:
         told = sorted(filter(fleet.is_told, in_use))
         return fleet.Bulk(
             owned=self._client.with_trait(names.OWNER),
-            open_gpus=self._having(in_use, names.OWNER, names.READY),
-            open_nodes=self._having(in_use, names.NODE_READY),
-            traits={t: self._having(in_use, names.OWNER, t) for t in told},
+            ready=self._having(in_use, names.READY),
+            open_nodes=_uuids(self._having(in_use, names.NODE_READY)),
+            traits={
+                each: _uuids(self._having(in_use, names.OWNER, each))
+                for each in told
+            },
         )
 
-    def _having(self, in_use: frozenset[str], *traits: str) -> frozenset[str]:
+    def _having(
+        self, in_use: frozenset[str], *traits: str
+    ) -> tuple[model.Provider, ...]:
         """Placement refuses to look for a trait that does not exist."""
         if not in_use.issuperset(traits):
-            return frozenset()
-        return frozenset(p.uuid for p in self._client.with_trait(*traits))
+            return ()
+        return self._client.with_trait(*traits)
+
+    def _free_functions(self) -> dict[str, str]:
+        """The class of each marked function that no VM has, by uuid."""
+        if not self._functions:
+            return {}
+        return {
+            each.uuid: name
+            for name in sorted(self._client.classes())
+            if names.is_custom(name)
+            for each in self._client.with_room(name, names.READY)
+        }
 
     def _each(
         self, gpus: list[fleet.Gpu]
@@ -122,14 +144,39 @@ class Reader:
             return dataclasses.replace(gpu, trouble="not tried any more")
         try:
             inventories = self._client.inventories(gpu.uuid)
-            used = self._client.usages(gpu.uuid)
+            # Placement deletes no inventory of which something is used.
+            used = self._client.usages(gpu.uuid) if inventories else {}
+            rows = fleet.rows(inventories, used) + self._function_rows(gpu)
         except placement_client.NotFoundError:
             return None
         except exception.PlacementError as error:
             with self._lock:
                 self._troubles += 1
             return dataclasses.replace(gpu, trouble=str(error))
-        return dataclasses.replace(gpu, rows=fleet.rows(inventories, used))
+        return dataclasses.replace(gpu, rows=rows)
+
+    def _function_rows(self, gpu: fleet.Gpu) -> tuple[fleet.ClassRow, ...]:
+        """Of those marked; each that a VM has costs a request more."""
+        own = self._functions.get(gpu.uuid, ())
+        free = [self._free[uuid] for uuid in own if uuid in self._free]
+        held = [self._held(uuid) for uuid in own if uuid not in self._free]
+        return fleet.function_rows(
+            free, [name for one in held for name in one]
+        )
+
+    def _held(self, uuid: str) -> list[str]:
+        """The classes of a function that a VM has."""
+        try:
+            used = self._client.usages(uuid)
+        except placement_client.NotFoundError:
+            return []
+        return [name for name, units in used.items() if units]
+
+
+def _uuids(
+    providers: collections.abc.Iterable[model.Provider],
+) -> frozenset[str]:
+    return frozenset(each.uuid for each in providers)
 
 
 def _gone(gpu: fleet.Gpu) -> str:

@@ -269,9 +269,18 @@ def gpu_address(name: str, root_name: str) -> str | None:
 
 def split_provider_name(name: str) -> tuple[str, str] | None:
     """Root's name and PCI address in any root's GPU provider's name."""
-    root_name, found, _ = name.rpartition("_mig_")
-    address = gpu_address(name, root_name) if found and root_name else None
-    return (root_name, address) if address else None
+    return _split(name, "_mig_")
+
+
+def split_mdev_provider_name(name: str) -> tuple[str, str] | None:
+    """Likewise of Nova's provider of a virtual function (mdev)."""
+    return _split(name, "_pci_")
+
+
+def _split(name: str, between: str) -> tuple[str, str] | None:
+    root_name, _, _ = name.rpartition(between)
+    address = _address_after(name, f"{root_name}{between}", _UNDERSCORED)
+    return (root_name, address) if root_name and address else None
 
 
 _ADDRESS = re.compile(r"([0-9A-F]{4,8}):([0-9A-F]{2}):([0-9A-F]{2})\.([0-7])")

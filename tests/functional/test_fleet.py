@@ -163,6 +163,29 @@ def test_a_provider_that_goes_meanwhile_is_left_out_with_a_note(
     assert found.notes[0].startswith("n1 0000:41:00.0: the provider went")
 
 
+def test_with_mdev_the_marked_functions_are_the_units(
+    placement: Placement,
+) -> None:
+    cloud = placement.cloud
+    root = cloud.create_root("n1", traits=[names.NODE_READY])
+    made = fleets.Builder(cloud)
+    made.gpu(root, "n1", {})
+    own = made.gpu(root, "n1", {}, address="0000:42:00.0")
+    made.gpu(root, "n1", {}, address="0000:43:00.0")
+    for number in range(4):
+        address = f"0000:42:00.{4 + number}"
+        function = cloud.create_child(
+            root, names.mdev_provider_name("n1", address)
+        )
+        cloud.set_inventories(function, {SMALL: {"total": 1}})
+        # Without the mark no VM gets it: there is no instance for it.
+        cloud.set_traits(function, [names.READY] if number else [])
+    cloud.allocate({function: {SMALL: 1}})
+    rows = {gpu.uuid: gpu.rows for gpu in _read(placement).gpus}
+    assert rows.pop(own) == (fleet.ClassRow(SMALL, 3, 1, 0, 2),)
+    assert list(rows.values()) == [(), ()]
+
+
 # The command.
 
 

@@ -34,7 +34,7 @@ def _gpu(
     trouble: str = "",
 ) -> fleet.Gpu:
     return fleet.Gpu(
-        "u", node, "0000:41:00.0", reasons, "L", "A100", rows, trouble
+        "u", node, "0000:41:00.0", "", reasons, "L", "A100", rows, trouble
     )
 
 
@@ -74,7 +74,7 @@ class _Elements(html.parser.HTMLParser):
         pytest.param(_page(_gpu(trouble=_HOSTILE)), id="trouble"),
         pytest.param(_page(notes=(_HOSTILE,)), id="note"),
         pytest.param(
-            _page(fleet.Gpu("u", "n", _HOSTILE, (), _HOSTILE, _HOSTILE)),
+            _page(fleet.Gpu("u", "n", _HOSTILE, "", (), _HOSTILE, _HOSTILE)),
             id="address, layout, product",
         ),
     ],

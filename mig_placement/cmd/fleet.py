@@ -15,6 +15,7 @@ import argparse
 import collections.abc
 import datetime
 import pathlib
+import re
 import sys
 from typing import Any
 
@@ -216,7 +217,7 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
 
 
 def _workers(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text[:9]) <= 32:
+    if not re.fullmatch("[0-9]{1,2}", text) or not 1 <= int(text) <= 32:
         raise argparse.ArgumentTypeError("is to be 1 to 32")
     return int(text)
 

@@ -357,3 +357,10 @@ def test_progress_is_shown_to_a_person_and_cleared(node: Node) -> None:
 def test_the_help_states_the_requests(node: Node) -> None:
     said = " ".join(node.tool("help", "fleet").stdout.split())
     assert "two requests for each GPU" in said
+
+
+@pytest.mark.parametrize("many", ["0", "33", "-1", "000000001999", "x"])
+def test_requests_at_a_time_are_bounded(many: str, node: Node) -> None:
+    done = node.tool("fleet", f"--requests={many}")
+    assert done.returncode == exception.EXIT_USAGE
+    assert "is to be 1 to 32" in done.stderr

@@ -21,11 +21,13 @@ import time
 from mig_placement import conf
 from mig_placement import cycle
 from mig_placement import exception
+from mig_placement import forecast
 from mig_placement import keeper
 from mig_placement import picture
 from mig_placement import restore
 from mig_placement import retiring
 from mig_placement.geometry import verdict as verdicts
+from mig_placement.hardware import usage
 from mig_placement.nova import guard as guards
 from mig_placement.placement import desired
 from mig_placement.placement import sync
@@ -84,6 +86,20 @@ def _last_status(settings: conf.Settings) -> object:
     return value if all(isinstance(each, dict) for each in parts) else None
 
 
+def _party(error: exception.MigPlacementError) -> str:
+    """Who did not do as asked."""
+    if isinstance(error, exception.PlacementError):
+        return "Placement"
+    return "NVML" if isinstance(error, exception.HardwareError) else "the node"
+
+
+def _uses(report: status.Report) -> usage.Usage:
+    """Who uses which instance, to be shown; nothing is decided by it."""
+    with contextlib.suppress(exception.HardwareError):
+        return usage.read(report.picture.node) if report.picture.node else {}
+    return {}
+
+
 class Agent:
     """Keeps one node's part of Placement true until it is stopped."""
 
@@ -113,6 +129,7 @@ class Agent:
             waker.wake,
         )
         self._retry = _Retry(settings.interval)
+        self._delay = settings.interval
         self._readiness = readiness.Readiness(settings.boot_fence_timeout)
         self._said = ""
         self._left_over: set[str] = set()
@@ -144,7 +161,7 @@ class Agent:
     def _loop(self) -> bool:
         while True:
             self.tick()
-            received = self._sleep(self._retry.delay())
+            received = self._sleep(self._delay)
             if received & _STOP:
                 self._say_goodbye()
                 return False
@@ -159,6 +176,7 @@ class Agent:
             # Whatever it is, the next tick may do better; without a loop
             # nobody closes the gate.
             report = self._unexpected(error)
+        self._delay = self._retry.delay()
         self._announce(report)
         self._keep(report)
 
@@ -173,7 +191,7 @@ class Agent:
             self._cycle.tell(seen)
         with contextlib.suppress(Exception):
             self._follow(seen, told=False)
-        return self._report(seen, text)
+        return self._report(seen, text, "the node")
 
     def _follow(self, seen: desired.Picture, *, told: bool) -> None:
         """Let the host gate follow; it does not hold this thread up."""
@@ -196,7 +214,7 @@ class Agent:
                 report = self._tell(seen)
         except exception.MigPlacementError as error:
             self._retry.failed()
-            return self._report(seen, str(error))
+            return self._report(seen, str(error), _party(error))
         self._readiness.send()
         if self._gone_gpus and report.told:
             self._gone_gpus.follow(self._cycle.tree, seen.node)
@@ -215,7 +233,7 @@ class Agent:
         except exception.RootNotFound as error:
             # Nothing is offered on a node that Placement does not know.
             self._retry.failed(_ROOT_RETRY)
-            report = self._report(seen, str(error))
+            report = self._report(seen, str(error), _party(error))
             return dataclasses.replace(report, root_missing=True)
         finally:
             self._follow(seen, told=told)
@@ -223,13 +241,14 @@ class Agent:
         return self._report(seen)
 
     def _report(
-        self, seen: desired.Picture, trouble: str = ""
+        self, seen: desired.Picture, trouble: str = "", failed: str = ""
     ) -> status.Report:
         return status.Report(
             seen,
             self._cycle.rules.scope,
             told=not trouble,
             trouble=trouble,
+            failed=failed,
             restore=self._keeper.lines,
             compute_service=self._guard.line if self._guard else "",
         )
@@ -248,11 +267,19 @@ class Agent:
         systemd.notify(f"STATUS={line}")
 
     def _keep(self, report: status.Report) -> None:
+        report = dataclasses.replace(
+            report, uses=_uses(report), coming=self._coming(report)
+        )
         self._status = status.describe(report, self._settings, self._status)
         try:
             files.write_json(status.path(self._settings.run_dir), self._status)
         except exception.ConfigError as error:
             LOG.error("%s", error)
+
+    def _coming(self, report: status.Report) -> str:
+        return forecast.sentence(
+            report.picture, self._keeper.outlook, report.failed, self._delay
+        )
 
     def _sleep(self, seconds: float) -> frozenset[int]:
         """Sleep, telling systemd's watchdog that the loop is alive."""

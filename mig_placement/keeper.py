@@ -16,6 +16,7 @@ import time
 from mig_placement import conf
 from mig_placement import cycle
 from mig_placement import exception
+from mig_placement import forecast
 from mig_placement import restore
 from mig_placement.geometry import apply
 from mig_placement.geometry import layout
@@ -55,6 +56,7 @@ class Keeper:
         self._restorer = restore.Restorer(
             settings, library, one_pass, settings.classes
         )
+        self._plans: tuple[plan.GpuPlan, ...] = ()
         self._dead_end: _State | None = None
         self._failures = 0
         self._not_before = 0.0
@@ -63,6 +65,16 @@ class Keeper:
     def lines(self) -> tuple[str, ...]:
         """What was done last, and what waits for whom."""
         return self._done + self._waiting
+
+    @property
+    def outlook(self) -> forecast.Outlook:
+        """What is still to be done, as of the last ``keep``."""
+        return forecast.Outlook(
+            self._apply,
+            self._plans,
+            dead_end=self._dead_end is not None,
+            pause=max(0.0, self._not_before - time.monotonic()),
+        )
 
     def expects(self, seen: desired.Picture) -> bool:
         """Whether ``keep`` is likely to change a GPU: a first guess, made
@@ -103,10 +115,12 @@ class Keeper:
             return False
         if seen.verdict.matches:
             self._waiting = ()
+            self._plans = ()
             self._succeeded()
             return False
         wanted = self._cycle.wanted(node)
         plans = self._restorer.plans(node, wanted, self._cycle.usages())
+        self._plans = plans
         indices = frozenset(each.gpu.index for each in plans if each.steps)
         self._waiting = tuple(
             line for each in plans for line in restore.waiting_lines(each)
@@ -145,6 +159,7 @@ class Keeper:
         self._pause()
         node = self._nvml.observe()
         plans = self._restorer.plans(node, wanted, self._cycle.usages())
+        self._plans = plans
         if not any(each.steps for each in plans):
             self._succeeded()
             return

@@ -56,7 +56,13 @@ def judged(
         return _not_judged(node, Reason.LAYOUT_INVALID, error)
     except exception.ConfigError as error:
         return _not_judged(node, Reason.CONFIG_INVALID, error)
-    return desired.Picture(verdict, node, wanted.label)
+    return desired.Picture(
+        verdict,
+        node,
+        wanted.label,
+        wanted=wanted,
+        ailments=frozenset(ailments),
+    )
 
 
 def _not_judged(

@@ -16,6 +16,7 @@ import dataclasses
 import enum
 
 from mig_placement.geometry import functions
+from mig_placement.geometry import layout
 from mig_placement.geometry import verdict as verdicts
 from mig_placement.hardware import model as hardware
 from mig_placement.placement import model
@@ -56,6 +57,8 @@ class Picture:
     :ivar label: the layout's label, where a layout is known.
     :ivar against: what ``weighed`` found, by the GPU's index.
     :ivar left_over: what Nova has of instances that are gone, in lines.
+    :ivar wanted: what the verdict compared the node with.
+    :ivar ailments: what XIDs made unfit.
     """
 
     verdict: verdicts.Verdict
@@ -65,6 +68,8 @@ class Picture:
         dataclasses.field(default_factory=dict)
     )
     left_over: tuple[str, ...] = ()
+    wanted: layout.NodeLayout | None = None
+    ailments: frozenset[hardware.Ailment] = frozenset()
 
     def gpu_verdict(self, gpu: hardware.Gpu) -> verdicts.GpuVerdict | None:
         return next(

@@ -20,8 +20,10 @@ from typing import Any
 
 from mig_placement import conf
 from mig_placement import exception
+from mig_placement.geometry import states
 from mig_placement.geometry import verdict as verdicts
 from mig_placement.hardware import model as hardware
+from mig_placement.hardware import usage
 from mig_placement.placement import desired
 from mig_placement.service import files
 
@@ -39,6 +41,9 @@ class Report:
     :ivar root_missing: Placement knows no such node, and so offers nothing.
     :ivar compute_service: what is known of nova-compute's service, where
         [gate] compute_service asks for that.
+    :ivar failed: who did not answer, where something failed.
+    :ivar uses: who uses which instance, as NVML knows.
+    :ivar coming: what the agent will do next.
     """
 
     picture: desired.Picture
@@ -48,6 +53,9 @@ class Report:
     restore: tuple[str, ...] = ()
     root_missing: bool = False
     compute_service: str = ""
+    failed: str = ""
+    uses: usage.Usage = dataclasses.field(default_factory=dict)
+    coming: str = ""
 
     @property
     def gate(self) -> str:
@@ -119,6 +127,8 @@ def describe(
             "since": gate_before.get("since") if same else moment,
             "reasons": [_finding(each) for each in report.reasons()],
         },
+        "hold": _hold(report),
+        "next": report.coming,
         "layout": {
             "file": str(settings.layout_file),
             "label": report.picture.label,
@@ -138,6 +148,18 @@ def describe(
     }
 
 
+def _hold(report: Report) -> str:
+    """Why an operator holds the gate closed; empty where nobody does."""
+    return next(
+        (
+            each.detail
+            for each in report.picture.verdict.findings
+            if each.reason is verdicts.Reason.HOLD
+        ),
+        "",
+    )
+
+
 def _finding(finding: verdicts.Finding) -> dict[str, str]:
     return {"reason": str(finding.reason), "detail": finding.detail}
 
@@ -147,6 +169,7 @@ def _gpus(report: Report) -> list[dict[str, Any]]:
     return [
         {
             **gpu_value(gpu),
+            **_compared(gpu, report),
             "reasons": [
                 _finding(each)
                 for each in desired.blocking(gpu, report.picture, report.scope)
@@ -159,6 +182,37 @@ def _gpus(report: Report) -> list[dict[str, Any]]:
         }
         for gpu in (node.gpus if node else ())
     ]
+
+
+def _compared(gpu: hardware.Gpu, report: Report) -> dict[str, Any]:
+    """Declared and observed instances, each with its state."""
+    seen = report.picture
+    wanted = seen.wanted.gpus.get(gpu.index) if seen.wanted else None
+    found = states.observed(gpu, seen.wanted)
+    return {
+        "declared": [
+            {
+                "profile": each.slot.profile,
+                "start": each.slot.placement.start,
+                "size": each.slot.placement.size,
+                "state": "ok" if each.there else "missing",
+            }
+            for each in states.declared(gpu, wanted)
+        ],
+        "instances": [
+            {
+                **instance_value(each),
+                "state": str(found[each.gi_id]),
+                "xids": states.xids(gpu, seen.ailments, each.gi_id),
+                **_use(report.uses.get((gpu.index, each.gi_id))),
+            }
+            for each in gpu.instances
+        ],
+    }
+
+
+def _use(use: usage.Use | None) -> dict[str, int]:
+    return dataclasses.asdict(use or usage.Use())
 
 
 def gpu_value(gpu: hardware.Gpu) -> dict[str, Any]:

@@ -9,7 +9,7 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""status: what the agent last saw and did."""
+"""status: what the agent last saw and did, each GPU's slices drawn."""
 
 import argparse
 import collections.abc
@@ -21,14 +21,28 @@ from cliff import show
 
 from mig_placement import exception
 from mig_placement.cmd import base
+from mig_placement.cmd import colour
 from mig_placement.cmd import drawing
 from mig_placement.service import lock
 from mig_placement.service import status
 
+_Value = collections.abc.Mapping[str, Any]
+
+_OF_STATE = {
+    "ok": None,
+    "unknown": None,
+    "missing": drawing.Mark.MISSING,
+    "extra": drawing.Mark.EXTRA,
+    "amiss": drawing.Mark.AMISS,
+    "moves": drawing.Mark.MOVES,
+}
+# What the drawing has; a table below it need not say it again.
+_DRAWN = frozenset({"gate", "since", "reasons", "hold", "next", "gpus"})
+
 
 class _Reasons(columns.FormattableColumn[Any]):
     def human_readable(self) -> str:
-        return "\n".join(f"{r['reason']}: {r['detail']}" for r in self._value)
+        return "\n".join(_reasons(self._value))
 
     def machine_readable(self) -> Any:
         return self._value
@@ -44,9 +58,8 @@ class _Lines(columns.FormattableColumn[Any]):
 
 class _Gpus(columns.FormattableColumn[Any]):
     def human_readable(self) -> str:
-        return "\n".join(
-            line for gpu in self._value for line in gpu_lines(gpu)
-        )
+        lines = drawing.gpus([_gpu(each) for each in self._value])
+        return colour.text(lines, coloured=False).rstrip()
 
     def machine_readable(self) -> Any:
         return self._value
@@ -63,62 +76,130 @@ class Status(base.Mixin, show.ShowOne):
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], tuple[object, ...]]:
         settings = self.settings()
-        value = status.read(settings.run_dir)
+        value = _cleaned(status.read(settings.run_dir))
         runs = lock.agent_runs(settings.run_dir)
-        fields = _fields(value, runs)
+        fields, lines = _understood(value, runs, self._columns())
         if not runs:
             print(
                 "mig-placement: no agent runs on this node, this is what the"
                 " last one saw; start mig-placement-agent",
                 file=sys.stderr,
             )
-        if not runs or value["gate"]["state"] != "open":
+        if not runs or fields["gate"] != "open":
             self.exit_status = exception.EXIT_MISMATCH
+        if parsed_args.formatter == "table" and not parsed_args.columns:
+            self._draw(lines)
+            fields = {k: v for k, v in fields.items() if k not in _DRAWN}
         return tuple(fields), tuple(fields.values())
 
+    def _columns(self) -> int | None:
+        return colour.columns(self.app.stdout)
 
-def _fields(
-    value: collections.abc.Mapping[str, Any], runs: bool
-) -> dict[str, object]:
+    def _draw(self, lines: list[drawing.Line]) -> None:
+        stream = self.app.stdout
+        coloured = colour.is_wanted(stream)
+        stream.write(colour.text([*lines, ()], coloured=coloured))
+
+
+def _cleaned(value: Any) -> Any:
+    """The value with nothing in its texts that a terminal obeys."""
+    if isinstance(value, str):
+        return drawing.plain(value)
+    if isinstance(value, list):
+        return [_cleaned(each) for each in value]
+    if isinstance(value, dict):
+        return {_cleaned(k): _cleaned(v) for k, v in value.items()}
+    return value
+
+
+def _understood(
+    value: _Value, runs: bool, width: int | None
+) -> tuple[dict[str, object], list[drawing.Line]]:
+    """The fields and the drawing.
+
+    :raises ConfigError: the file is none that this version writes.
+    """
     try:
-        placement = value["placement"]
-        return {
-            "host": value["host"],
-            "agent": f"running (pid {value['pid']})" if runs else "stopped",
-            "updated": value["updated"],
-            "gate": value["gate"]["state"],
-            "since": value["gate"]["since"],
-            "reasons": _Reasons(value["gate"]["reasons"]),
-            "layout": value["layout"]["label"],
-            "layout_file": value["layout"]["file"],
-            "placement": "in step" if placement["in_step"] else "not in step",
-            "placement_trouble": placement["trouble"],
-            "placement_last_success": placement["last_success"],
-            "compute_service": value.get("compute_service", ""),
-            "restore": _Lines(value["restore"]),
-            "nova": _Lines(value["nova"]),
-            "gpus": _Gpus(value["gpus"]),
-        }
-    except (LookupError, TypeError) as error:
+        return _fields(value, runs), _drawn(value, width)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise exception.ConfigError(
             f"the status file is of another version ({error!r})",
             mend="restart mig-placement-agent",
         ) from error
 
 
-def gpu_lines(gpu: collections.abc.Mapping[str, Any]) -> list[str]:
-    """A GPU's head line, its slices drawn, and why it is closed."""
-    gate = "closed" if gpu["reasons"] else "open"
-    drawn = drawing.slices(
-        gpu["slices"],
-        [(i["profile"], i["start"], i["size"]) for i in gpu["instances"]],
-    )
-    lines = [
-        f"GPU {gpu['index']} {gpu['pci_address']} {gpu['product']}: {gate}",
-        drawn,
-        *(
-            f"  {r['reason']}: {r['detail']}"
-            for r in (*gpu["reasons"], *gpu["unfit"])
-        ),
+def _fields(value: _Value, runs: bool) -> dict[str, object]:
+    placement = value["placement"]
+    return {
+        "host": value["host"],
+        "agent": f"running (pid {value['pid']})" if runs else "stopped",
+        "updated": value["updated"],
+        "gate": value["gate"]["state"],
+        "since": value["gate"]["since"],
+        "reasons": _Reasons(value["gate"]["reasons"]),
+        "hold": value["hold"],
+        "next": value["next"],
+        "layout": value["layout"]["label"],
+        "layout_file": value["layout"]["file"],
+        "placement": "in step" if placement["in_step"] else "not in step",
+        "placement_trouble": placement["trouble"],
+        "placement_last_success": placement["last_success"],
+        "compute_service": value.get("compute_service", ""),
+        "restore": _Lines(value["restore"]),
+        "nova": _Lines(value["nova"]),
+        "gpus": _Gpus(value["gpus"]),
+    }
+
+
+def _drawn(value: _Value, width: int | None) -> list[drawing.Line]:
+    """The gate, why, what comes next, and the GPUs."""
+    gate = value["gate"]
+    gpus = [_gpu(each) for each in value["gpus"]]
+    of_gpus = {f"{r['reason']}: {r['detail']}" for r in _of_gpus(value)}
+    head = [
+        f"gate: {gate['state']} since {gate['since']}",
+        *(f"  {r}" for r in _reasons(gate["reasons"]) if r not in of_gpus),
+        f"next: {value['next']}",
     ]
-    return [line for line in lines if line]
+    return [
+        *((drawing.Span(line),) for line in head),
+        (),
+        *drawing.gpus(gpus, width),
+    ]
+
+
+def _of_gpus(value: _Value) -> list[dict[str, str]]:
+    """The reasons that a GPU below shows, worded as the gate's."""
+    return [
+        {**each, "detail": f"GPU {gpu['index']}: {each['detail']}"}
+        for gpu in value["gpus"]
+        for each in (*gpu["reasons"], *gpu["unfit"])
+    ]
+
+
+def _reasons(values: collections.abc.Iterable[_Value]) -> list[str]:
+    return [f"{each['reason']}: {each['detail']}" for each in values]
+
+
+def _gpu(value: _Value) -> drawing.Gpu:
+    gate = "closed" if value["reasons"] else "open"
+    return drawing.Gpu(
+        f"GPU {value['index']} {value['pci_address']} {value['product']}:"
+        f" {gate}",
+        int(value["slices"]),
+        tuple(_cell(each) for each in value["declared"]),
+        tuple(_cell(each) for each in value["instances"]),
+        (*_reasons(value["reasons"]), *_reasons(value["unfit"])),
+    )
+
+
+def _cell(value: _Value) -> drawing.Cell:
+    found = {
+        _OF_STATE[value["state"]],
+        drawing.Mark.SICK if value.get("xids") else None,
+        drawing.Mark.HELD if value.get("vgpus") else None,
+        drawing.Mark.IN_USE if value.get("processes") else None,
+    }
+    marks = frozenset(mark for mark in found if mark is not None)
+    start, size = int(value["start"]), int(value["size"])
+    return drawing.Cell(value["profile"], start, size, marks)

@@ -77,7 +77,7 @@ def _mismatch(seen: desired.Picture, outlook: Outlook) -> str:
         return _restore(outlook)
     in_use = [each.gpu.index for each in outlook.plans if each.waiting]
     if in_use:
-        return f"wait: what is in use on {_gpus(in_use)}"
+        return f"wait: instances in use on {_gpus(in_use)}"
     return f"wait: no restore mends {amiss}"
 
 

@@ -153,12 +153,13 @@ def _fields(value: _Value, runs: bool) -> dict[str, object]:
 
 def _drawn(value: _Value, width: int | None) -> list[drawing.Line]:
     """The gate, why, what comes next, and the GPUs."""
-    gate = value["gate"]
+    gate, trouble = value["gate"], value["placement"]["trouble"]
     gpus = [_gpu(each) for each in value["gpus"]]
     of_gpus = {f"{r['reason']}: {r['detail']}" for r in _of_gpus(value)}
     head = [
         f"gate: {gate['state']} since {gate['since']}",
         *(f"  {r}" for r in _reasons(gate["reasons"]) if r not in of_gpus),
+        *([f"  {trouble}"] if trouble else []),
         f"next: {value['next']}",
     ]
     return [

@@ -109,8 +109,9 @@ def test_a_terminal_gets_colour_and_else_the_same_as_a_pipe(
 ) -> None:
     coloured = _on_terminal(amiss)
     assert f"{_ESCAPE}[1;31m!1g.5gb" in coloured
-    assert _SGR.sub("", coloured).partition("\n+-")[0] == (
-        amiss.tool("status").stdout.partition("\n+-")[0]
+    assert (
+        _SGR.sub("", coloured).partition("\n+-")[0]
+        == (amiss.tool("status").stdout.partition("\n+-")[0])
     )
 
 
@@ -131,9 +132,7 @@ def test_a_pipe_gets_no_colour(amiss: Node) -> None:
 
 
 @pytest.mark.parametrize("columns", [60, 20])
-def test_the_drawing_fits_a_narrow_terminal(
-    amiss: Node, columns: int
-) -> None:
+def test_the_drawing_fits_a_narrow_terminal(amiss: Node, columns: int) -> None:
     shown = _SGR.sub("", _on_terminal(amiss, columns))
     rows = re.findall(r"^  (?:declared|observed).*", shown, re.MULTILINE)
     assert rows
@@ -184,7 +183,7 @@ def test_a_restore_that_waits_for_a_process_says_so(node: Node) -> None:
     node.gpus.add_process(0, (0, 8), 4711)
     node.start_agent()
     gpu_node.within(
-        lambda: node.status()["next"] == "wait: what is in use on GPU 0"
+        lambda: node.status()["next"] == "wait: instances in use on GPU 0"
     )
 
 

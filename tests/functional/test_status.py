@@ -21,6 +21,8 @@ import struct
 import subprocess
 import termios
 import textwrap
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -121,7 +123,7 @@ def test_a_terminal_gets_colour_and_else_the_same_as_a_pipe(
 def test_who_wants_no_colour_gets_none(
     amiss: Node, environment: dict[str, str]
 ) -> None:
-    shown = _on_terminal(amiss, **environment)
+    shown = _on_terminal(amiss, 100, **environment)
     assert _ESCAPE not in shown
     assert "!1g.5gb" in shown
 
@@ -187,18 +189,17 @@ def test_a_restore_that_waits_for_a_process_says_so(node: Node) -> None:
     )
 
 
-def _without_next(value: dict[str, object]) -> None:
+def _without_next(value: dict[str, Any]) -> None:
     """As of the version before this one."""
     del value["next"]
 
 
-def _of_strange_gpus(value: dict[str, object]) -> None:
+def _of_strange_gpus(value: dict[str, Any]) -> None:
     value["gpus"] = [{"index": 0, "declared": 7}]
 
 
-def _of_a_strange_state(value: dict[str, object]) -> None:
-    (gpu,) = value["gpus"]  # type: ignore[misc]
-    gpu["instances"][0]["state"] = ["ok"]  # type: ignore[index]
+def _of_a_strange_state(value: dict[str, Any]) -> None:
+    value["gpus"][0]["instances"][0]["state"] = ["ok"]
 
 
 @pytest.mark.parametrize(
@@ -206,7 +207,7 @@ def _of_a_strange_state(value: dict[str, object]) -> None:
 )
 @pytest.mark.parametrize("form", ["table", "json"])
 def test_a_status_file_of_another_version_is_2(
-    node: Node, change: object, form: str
+    node: Node, change: Callable[[dict[str, Any]], None], form: str
 ) -> None:
     agent = node.start_agent()
     node.opens()
@@ -214,7 +215,7 @@ def test_a_status_file_of_another_version_is_2(
     agent.terminate()
     agent.wait(gpu_node.PATIENCE)
     value = node.status()
-    change(value)  # type: ignore[operator]
+    change(value)
     (node.run_dir / "status.json").write_text(json.dumps(value))
     done = node.tool("status", "-f", form)
     assert done.returncode == exception.EXIT_USAGE

@@ -178,7 +178,11 @@ class Agent:
             report = self._unexpected(error)
         self._delay = self._retry.delay()
         self._announce(report)
-        self._keep(report)
+        try:
+            self._keep(report)
+        except Exception as error:
+            # What cannot be drawn must not end what is kept true.
+            LOG.error("the status was not written", exc_info=error)
 
     def _unexpected(self, error: Exception) -> status.Report:
         text = f"unexpected error ({error!r})"

@@ -11,6 +11,7 @@
 # under the License.
 """The loop: waits, looks, tells Placement, and never dies of an error."""
 
+import collections.abc
 import contextlib
 import dataclasses
 import logging
@@ -31,10 +32,12 @@ from mig_placement.hardware import usage
 from mig_placement.nova import guard as guards
 from mig_placement.placement import desired
 from mig_placement.placement import sync
+from mig_placement.service import exporter
 from mig_placement.service import files
 from mig_placement.service import hold
 from mig_placement.service import lock
 from mig_placement.service import marks
+from mig_placement.service import measures
 from mig_placement.service import nvml
 from mig_placement.service import readiness
 from mig_placement.service import status
@@ -57,11 +60,13 @@ class _Retry:
     """How long to wait after failures in a row (seconds)."""
 
     most: float
+    count: collections.abc.Callable[[], None] = lambda: None
     failures: int = 0
     at_most: float = float("inf")
 
     def failed(self, at_most: float = float("inf")) -> None:
         self.failures += 1
+        self.count()
         self.at_most = at_most
 
     def succeeded(self) -> None:
@@ -100,6 +105,13 @@ def _uses(report: status.Report) -> usage.Usage:
     return {}
 
 
+def _exporter(
+    settings: conf.Settings, measured: measures.Measures
+) -> exporter.Exporter | None:
+    listen = settings.metrics_listen
+    return exporter.Exporter(listen, measured) if listen else None
+
+
 class Agent:
     """Keeps one node's part of Placement true until it is stopped."""
 
@@ -110,14 +122,19 @@ class Agent:
         waker: wake.Waker,
         guard: guards.Guard | None = None,
         gone_gpus: retiring.GoneGpus | None = None,
+        measured: measures.Measures | None = None,
     ) -> None:
+        self._measured = measured or measures.Measures()
+        self._exporter = _exporter(settings, self._measured)
         self._settings = settings
         self._guard = guard
         self._gone_gpus = gone_gpus
         self._waker = waker
         self._nvml = nvml.Nvml(settings)
         self._cycle = cycle.Cycle(settings, self._nvml, synchronizer)
-        self._keeper = keeper.Keeper(settings, self._cycle, self._nvml)
+        self._keeper = keeper.Keeper(
+            settings, self._cycle, self._nvml, self._measured
+        )
         self._watcher = watch.Watcher(
             self._nvml,
             (
@@ -128,7 +145,7 @@ class Agent:
             ),
             waker.wake,
         )
-        self._retry = _Retry(settings.interval)
+        self._retry = _Retry(settings.interval, self._measured.will_retry)
         self._delay = settings.interval
         self._readiness = readiness.Readiness(settings.boot_fence_timeout)
         self._said = ""
@@ -148,6 +165,8 @@ class Agent:
             if self._guard:
                 self._guard.stop()
             self._watcher.stop()
+            if self._exporter:
+                self._exporter.stop()
             self.let_go()
 
     def hear(self, seconds: float) -> None:
@@ -160,7 +179,11 @@ class Agent:
 
     def _loop(self) -> bool:
         while True:
-            self.tick()
+            with self._measured.cycle():
+                self.tick()
+            if self._exporter:
+                # After the first tick: the gate goes first.
+                self._exporter.ensure()
             received = self._sleep(self._delay)
             if received & _STOP:
                 self._say_goodbye()
@@ -274,7 +297,8 @@ class Agent:
         report = dataclasses.replace(
             report, uses=_uses(report), coming=self._coming(report)
         )
-        self._status = status.describe(report, self._settings, self._status)
+        described = status.describe(report, self._settings, self._status)
+        self._status = self._measured.status = described
         try:
             files.write_json(status.path(self._settings.run_dir), self._status)
         except exception.ConfigError as error:

@@ -26,6 +26,7 @@ from mig_placement.geometry import layout_file
 from mig_placement.geometry import verdict as verdicts
 from mig_placement.hardware import health
 from mig_placement.hardware import model
+from mig_placement.placement import client
 from mig_placement.placement import desired
 from mig_placement.placement import model as model_of_placement
 from mig_placement.placement import names
@@ -57,16 +58,18 @@ def synchronizer(
     options: cfg.ConfigOpts,
     root_name: str,
     attach: functions.Attach,
+    observe: client.Observe = client.unobserved,
 ) -> sync.Synchronizer:
     """What brings Placement in step; sends nothing yet.
 
+    :param observe: is told how long each request took.
     :raises ConfigError: the credentials are not complete.
     """
     # Imported here: keystoneauth takes long, and not all tell Placement.
     from mig_placement.placement import connection
 
     return sync.Synchronizer(
-        connection.connect(options),
+        connection.connect(options, observe),
         root_name,
         nova_devices.is_device(attach, root_name),
     )

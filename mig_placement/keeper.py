@@ -24,6 +24,7 @@ from mig_placement.geometry import plan
 from mig_placement.hardware import model
 from mig_placement.hardware import usage
 from mig_placement.placement import desired
+from mig_placement.service import measures
 from mig_placement.service import nvml
 
 _FIRST_PAUSE = 1.0
@@ -47,7 +48,9 @@ class Keeper:
         settings: conf.Settings,
         one_pass: cycle.Cycle,
         library: nvml.Nvml,
+        measured: measures.Measures | None = None,
     ) -> None:
+        self._measured = measured or measures.Measures()
         self._done: tuple[str, ...] = ()
         self._waiting: tuple[str, ...] = ()
         self._apply = settings.apply
@@ -122,6 +125,7 @@ class Keeper:
         plans = self._restorer.plans(node, wanted, self._cycle.usages())
         self._plans = plans
         indices = frozenset(each.gpu.index for each in plans if each.steps)
+        self._measured.plan = _plan_lines(plans)
         self._waiting = tuple(
             line for each in plans for line in restore.waiting_lines(each)
         )
@@ -160,7 +164,9 @@ class Keeper:
         node = self._nvml.observe()
         plans = self._restorer.plans(node, wanted, self._cycle.usages())
         self._plans = plans
-        if not any(each.steps for each in plans):
+        succeeded = not any(each.steps for each in plans)
+        self._measured.restored(succeeded=succeeded)
+        if succeeded:
             self._succeeded()
             return
         self._dead_end = None if passes else _state(node, wanted, plans)
@@ -175,6 +181,17 @@ class Keeper:
         self._dead_end = None
         self._failures = 0
         self._not_before = 0.0
+
+
+def _plan_lines(plans: tuple[plan.GpuPlan, ...]) -> tuple[str, ...]:
+    return tuple(
+        line
+        for each in plans
+        for line in (
+            *(f"GPU {each.gpu.index}: {step}" for step in each.steps),
+            *restore.waiting_lines(each),
+        )
+    )
 
 
 def _state(

@@ -37,8 +37,11 @@ from mig_placement.placement import connection
 from mig_placement.placement import desired
 from mig_placement.placement import retire
 from mig_placement.service import directories
+from mig_placement.service import exporter
 from mig_placement.service import files
 from mig_placement.service import lock
+from mig_placement.service import measures
+from mig_placement.service import meditation
 from mig_placement.service import retired
 from mig_placement.service import wake
 from mig_placement.service import way as ways
@@ -66,19 +69,31 @@ def _set_up_log(options: cfg.ConfigOpts) -> None:
         ) from error
 
 
-def _built(options: cfg.ConfigOpts, waker: wake.Waker) -> agent.Agent:
+def _built(
+    options: cfg.ConfigOpts, waker: wake.Waker, measured: measures.Measures
+) -> agent.Agent:
     """:raises ConfigError: something configured cannot be used."""
     settings = conf.settings(options)
     _check_directories(options, settings)
+    _check_packages(settings)
     way = ways.way(settings)
-    synchronizer = cycle.synchronizer(options, settings.root_name, way.attach)
+    synchronizer = cycle.synchronizer(
+        options, settings.root_name, way.attach, measured.request
+    )
     return agent.Agent(
         settings,
         synchronizer,
         waker,
         _guard(options, settings, waker),
         _gone_gpus(options, settings),
+        measured,
     )
+
+
+def _check_packages(settings: conf.Settings) -> None:
+    """:raises ConfigError: what an option needs is not installed."""
+    if settings.metrics_listen:
+        exporter.check_package()
 
 
 def _check_directories(
@@ -177,6 +192,7 @@ def _serve(arguments: list[str]) -> None:
             settings = conf.settings(options)
             cycle.rules(settings)
             _check_directories(options, settings)
+            _check_packages(settings)
             _guard(options, settings, waker)
         except exception.ConfigError as error:
             _close(options, error)
@@ -191,20 +207,33 @@ def _serve(arguments: list[str]) -> None:
 def _run(
     arguments: list[str], options: cfg.ConfigOpts, waker: wake.Waker
 ) -> None:
-    running = _built(options, waker)
+    measured = measures.Measures()
+    running = _built(options, waker, measured)
     _warn(options)
-    while running.run():
-        try:
-            fresh = _parsed(arguments)
-            running = _built(fresh, waker)
-            log.setup(fresh, "mig_placement")
-        except Exception as error:
-            # A typo must not take the agent away from a running node.
-            LOG.error("the configuration stays as it was: %s", error)
-            running = _built(options, waker)
-        else:
-            options = fresh
-            LOG.info("configuration read again")
+    reporter = meditation.Reporter(options, measured)
+    with reporter.listening():
+        while running.run():
+            options, running = _renewed(arguments, options, waker, measured)
+            reporter.options = options
+
+
+def _renewed(
+    arguments: list[str],
+    options: cfg.ConfigOpts,
+    waker: wake.Waker,
+    measured: measures.Measures,
+) -> tuple[cfg.ConfigOpts, agent.Agent]:
+    """The configuration read again, or as it was where it is of no use."""
+    try:
+        fresh = _parsed(arguments)
+        running = _built(fresh, waker, measured)
+        log.setup(fresh, "mig_placement")
+    except Exception as error:
+        # A typo must not take the agent away from a running node.
+        LOG.error("the configuration stays as it was: %s", error)
+        return options, _built(options, waker, measured)
+    LOG.info("configuration read again")
+    return fresh, running
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -26,11 +26,23 @@ from mig_placement.conf import hardware
 from mig_placement.conf import health
 from mig_placement.conf import layout
 from mig_placement.conf import mapping
+from mig_placement.conf import metrics
 from mig_placement.conf import nova
+from mig_placement.conf import reports
 from mig_placement.conf import sources
 
 PROJECT = "mig-placement"
-GROUPS = (agent, hardware, layout, mapping, gate, health, nova)
+GROUPS = (
+    agent,
+    hardware,
+    layout,
+    mapping,
+    gate,
+    health,
+    nova,
+    metrics,
+    reports,
+)
 
 # Leaves room for "_mig_" and a PCI address within Placement's 200.
 _MAX_HOST = 180
@@ -74,6 +86,7 @@ class Settings:
     sysfs_root: pathlib.Path
     attach: str
     vgpu_types: collections.abc.Mapping[str, str]
+    metrics_listen: metrics.Listen | None
 
 
 def parse(
@@ -152,6 +165,9 @@ def settings(conf: cfg.ConfigOpts) -> Settings:
             sysfs_root=pathlib.Path(conf.hardware.sysfs_root),
             attach=conf.nova.attach,
             vgpu_types=dict(conf.nova.vgpu_types),
+            metrics_listen=metrics.listen(
+                conf.metrics.listen, allow_remote=conf.metrics.allow_remote
+            ),
         )
     except (cfg.Error, ValueError) as error:
         raise exception.ConfigError(

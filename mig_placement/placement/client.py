@@ -14,6 +14,7 @@
 import collections.abc
 import contextlib
 import re
+import time
 from typing import Any
 from typing import Protocol
 
@@ -67,6 +68,14 @@ class Adapter(Protocol):
     def request(self, url: str, method: str, **kwargs: Any) -> Response: ...
 
 
+# Told the method of a request and how long it took (seconds).
+Observe = collections.abc.Callable[[str, float], None]
+
+
+def unobserved(method: str, seconds: float) -> None:
+    """For those who do not count."""
+
+
 class ConflictError(Exception):
     """Placement refused a write that was decided on an older state.
 
@@ -94,8 +103,11 @@ class Client:
     PlacementForbidden or PlacementBadAnswer as the case may be.
     """
 
-    def __init__(self, adapter: Adapter) -> None:
+    def __init__(
+        self, adapter: Adapter, observe: Observe = unobserved
+    ) -> None:
         self._adapter = adapter
+        self._observe = observe
 
     def max_version(self) -> tuple[int, int]:
         """The last microversion that this Placement speaks."""
@@ -244,7 +256,7 @@ class Client:
             return answer
 
     def _send(self, url: str, method: str, **kwargs: Any) -> Response:
-        with translated():
+        with self._timed(method), translated():
             return self._adapter.request(
                 url,
                 method,
@@ -254,6 +266,14 @@ class Client:
                 rate_semaphore=NO_LIMIT,
                 **kwargs,
             )
+
+    @contextlib.contextmanager
+    def _timed(self, method: str) -> collections.abc.Iterator[None]:
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self._observe(method, time.monotonic() - start)
 
 
 @contextlib.contextmanager

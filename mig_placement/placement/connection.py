@@ -21,7 +21,9 @@ from mig_placement.conf import placement as options
 from mig_placement.placement import client
 
 
-def connect(conf: cfg.ConfigOpts) -> client.Client:
+def connect(
+    conf: cfg.ConfigOpts, observe: client.Observe = client.unobserved
+) -> client.Client:
     """A client with the credentials in [placement]; sends nothing yet.
 
     keystoneauth's adapter, and not openstacksdk's proxy around it: of the
@@ -29,11 +31,12 @@ def connect(conf: cfg.ConfigOpts) -> client.Client:
     0.2 s, and making a proxy asks the service for its versions, when an
     agent must start while Placement is down.
 
+    :param observe: is told how long each request took.
     :raises ConfigError: the credentials are not complete.
     """
     options.register(conf)
     try:
-        return client.Client(_adapter(conf))
+        return client.Client(_adapter(conf), observe)
     except (cfg.Error, ValueError, OSError) as error:
         raise exception.ConfigError(
             str(error), where="[placement]", mend="correct the option"

@@ -179,6 +179,7 @@ def _gpus(report: Report) -> list[dict[str, Any]]:
                 for judged in [report.picture.gpu_verdict(gpu)]
                 for each in (judged.unfit if judged else ())
             ],
+            "units": report.picture.units(gpu),
         }
         for gpu in (node.gpus if node else ())
     ]

@@ -114,8 +114,12 @@ class GpuNode:
     # The processes.
 
     def start_agent(self) -> subprocess.Popen[bytes]:
+        return self.start(self._command("agent"))
+
+    def start(self, command: list[str]) -> subprocess.Popen[bytes]:
+        """An agent by another command line."""
         agent = subprocess.Popen(
-            [*self._command("agent")],
+            command,
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             env=self.environment,

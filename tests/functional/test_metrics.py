@@ -381,6 +381,18 @@ def test_a_report_is_made_while_placement_hangs(
     assert "_passed" in text, "where the main thread waits"
 
 
+def test_without_a_directory_the_report_goes_to_standard_error(
+    node: Node,
+) -> None:
+    pytest.importorskip("oslo_reports")
+    agent = node.start_agent()
+    node.opens()
+    agent.send_signal(signal.SIGUSR2)
+    assert agent.stderr
+    lines = iter(agent.stderr.readline, b"")
+    assert any(b"Guru Meditation" in line for line in lines)
+
+
 def test_many_signals_at_once_do_no_harm(reporting: Node) -> None:
     agent = reporting.start_agent()
     reporting.opens()
@@ -389,6 +401,23 @@ def test_many_signals_at_once_do_no_harm(reporting: Node) -> None:
     _reports(agent, reporting)
     reporting.gpus.destroy_instance(0, (3, 1))
     reporting.closes("INSTANCE_MISSING")
+
+
+def test_sigusr2_before_the_first_cycle_ends_nothing(node: Node) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        node.sections["placement"]["endpoint_override"] = (
+            f"http://127.0.0.1:{silent.getsockname()[1]}"
+        )
+        node.sections["gate"]["scope"] = "rack"
+        node.write_config()
+        agent = node.start_agent()
+        silent.settimeout(gpu_node.PATIENCE)
+        connection, _ = silent.accept()
+        with connection:
+            agent.send_signal(signal.SIGUSR2)
+            connection.recv(1)
+            assert agent.poll() is None
+    assert agent.wait(gpu_node.PATIENCE) == 2
 
 
 def test_without_the_package_sigusr2_ends_nothing(node: Node) -> None:

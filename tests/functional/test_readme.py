@@ -11,18 +11,16 @@
 # under the License.
 """What the README shows to run is run."""
 
-import os
 import pathlib
-import subprocess
-import sys
 import textwrap
 
-_ROOT = pathlib.Path(__file__).parents[2]
+from tests.functional import snippets
+
 _BEGIN = "   for way in none mdev vfio; do"
 
 
 def _example() -> str:
-    text = (_ROOT / "README.rst").read_text()
+    text = (snippets.ROOT / "README.rst").read_text()
     start = text.index(_BEGIN)
     end = text.index("   done\n", start) + len("   done\n")
     return textwrap.dedent(text[start:end])
@@ -31,24 +29,7 @@ def _example() -> str:
 def test_a_node_in_each_way_has_a_fragment_and_a_flavor(
     tmp_path: pathlib.Path,
 ) -> None:
-    tool = tmp_path / "mig-placement"
-    tool.write_text(
-        f'#!/bin/sh\nexec {sys.executable} -m mig_placement.cmd.tool "$@"\n'
-    )
-    tool.chmod(0o755)
-    (tmp_path / "etc").symlink_to(_ROOT / "etc")
-    done = subprocess.run(
-        ["bash", "-euc", _example()],
-        cwd=tmp_path,
-        env={
-            **os.environ,
-            "PATH": f"{tmp_path}:{os.environ['PATH']}",
-            "PYTHONPATH": str(_ROOT),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = snippets.run_as_a_user(_example(), tmp_path)
     assert done.returncode == 0, done.stderr
     said = done.stdout
     assert "enabled_mdev_types = nvidia-463" in said

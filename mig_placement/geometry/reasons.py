@@ -63,8 +63,8 @@ MEANINGS = types.MappingProxyType(
             " the GPU any more. Or Nova has more functions of the GPU than"
             " there are instances (``vfio``).",
             _KEEP,
-            "For an option: mend it and restart the agent. For a class:"
-            " delete those VMs, or put the mapping back. For functions:"
+            "For an option: mend it; systemd starts the agent again. For a"
+            " class: delete those VMs, or put the mapping back. For functions:"
             " ``mig-placement nova-config --check``.",
         ),
         _Reason.HARDWARE_ERROR: Meaning(

@@ -9,13 +9,16 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""The directive ``mig-reasons``: every reason of a closed gate, by code."""
+"""``mig-reasons`` and ``mig-errors``: what may be read, from the code."""
+
+import inspect
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 
+from mig_placement import exception
 from mig_placement.geometry import reasons
 from mig_placement.geometry import verdict
 from mig_placement.placement import names
@@ -42,16 +45,64 @@ def _reason(reason: verdict.Reason) -> list[str]:
     ]
 
 
-class Reasons(Directive):
-    """Puts them where it stands."""
+def error_lines() -> list[str]:
+    """The errors as a table: name, exit status and what happened."""
+    base = exception.MigPlacementError
+    found = [
+        each
+        for _, each in inspect.getmembers(exception, inspect.isclass)
+        if issubclass(each, base) and each is not base
+    ]
+    head = [
+        ".. list-table::",
+        "   :header-rows: 1",
+        "   :widths: 30 10 60",
+        "",
+        "   * - name",
+        "     - exit status",
+        "     - what happened",
+    ]
+    found.sort(key=lambda each: (each.exit_status, each.__name__))
+    return head + [line for each in found for line in _error(each)]
+
+
+def _error(error: type[exception.MigPlacementError]) -> list[str]:
+    return [
+        f"   * - ``{error.__name__}``",
+        f"     - {error.exit_status}",
+        f"     - {' '.join((error.__doc__ or '').split())}",
+    ]
+
+
+class _Generated(Directive):
+    """Puts what the code says where it stands."""
+
+    def lines(self) -> list[str]:
+        """What to put there, as reStructuredText."""
+        raise NotImplementedError
 
     def run(self) -> list[nodes.Node]:
         parent = nodes.container()
-        text = StringList(lines(), source=reasons.__file__)
+        text = StringList(self.lines(), source=__file__)
         self.state.nested_parse(text, self.content_offset, parent)
         return parent.children
 
 
+class Reasons(_Generated):
+    """Every reason of a closed gate."""
+
+    def lines(self) -> list[str]:
+        return lines()
+
+
+class Errors(_Generated):
+    """Every error that a command may end with."""
+
+    def lines(self) -> list[str]:
+        return error_lines()
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("mig-reasons", Reasons)
+    app.add_directive("mig-errors", Errors)
     return {"parallel_read_safe": True}

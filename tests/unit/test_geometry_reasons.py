@@ -17,6 +17,7 @@ import runpy
 
 import pytest
 
+from mig_placement import exception
 from mig_placement.cmd import tool
 from mig_placement.geometry import reasons
 from mig_placement.geometry import verdict
@@ -53,3 +54,12 @@ def test_the_docs_have_every_reason_by_its_trait() -> None:
     for reason in verdict.Reason:
         assert f"``CUSTOM_MIG_BLOCKED_{reason}``" in told
         assert reasons.MEANINGS[reason].mend in told
+
+
+def test_the_docs_have_every_error_with_its_exit_status() -> None:
+    pytest.importorskip("sphinx")
+    told = "\n".join(runpy.run_path(str(_EXTENSION))["error_lines"]())
+    for name in ("LayoutError", "PlacementForbidden", "InUse"):
+        status = getattr(exception, name).exit_status
+        assert f"``{name}``\n     - {status}\n     - " in told
+    assert not re.search(r"- $", told, re.M)

@@ -11,6 +11,7 @@
 # under the License.
 """Dashboard, alert rules and documentation name metrics that exist."""
 
+import configparser
 import json
 import pathlib
 import re
@@ -82,6 +83,16 @@ def test_every_metric_and_label_that_is_asked_for_is_served(
     for name, selector in asked:
         assert name in served
         assert set(_LABEL.findall(selector)) <= served[name] | _TARGET
+
+
+@pytest.mark.parametrize("path", [_DASHBOARD, _RULES], ids=lambda p: p.name)
+def test_what_prometheus_and_grafana_need_is_shipped(
+    path: pathlib.Path,
+) -> None:
+    parsed = configparser.ConfigParser()
+    parsed.read(_ROOT / "setup.cfg")
+    shipped = parsed["files"]["data_files"]
+    assert f"= {path.parent.relative_to(_ROOT)}/*" in shipped
 
 
 def test_the_dashboards_panels_lie_beside_each_other() -> None:

@@ -245,6 +245,8 @@ class Huge:
     def __call__(self, talk: Talk) -> None:
         head = (
             b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+            # Said, or the client would ask again on what is being closed.
+            b"Connection: close\r\n"
             b"Content-Length: %d\r\n\r\n" % (self.size + 2)
         )
         talk.send_raw(head + b'"', status=200)

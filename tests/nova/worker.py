@@ -40,10 +40,11 @@ def run(name: str) -> Outcome:
     # Not at the top: the process that shares out the work stays free of it.
     from tests.nova import base
 
+    # Before a test, each of which has a folder for temporary files.
+    base.placement()
     base.COUNTS.clear()
     said = io.StringIO()
     runner = unittest.TextTestRunner(said, verbosity=2, warnings="ignore")
-    with base.placement():
-        result = runner.run(unittest.defaultTestLoader.loadTestsFromName(name))
+    result = runner.run(unittest.defaultTestLoader.loadTestsFromName(name))
     failed = len(result.failures) + len(result.errors)
     return Outcome(said.getvalue(), result.testsRun, failed, dict(base.COUNTS))

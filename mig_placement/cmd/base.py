@@ -12,8 +12,11 @@
 """What all commands of the tool share: settings, errors, exit statuses."""
 
 import argparse
+import importlib.metadata
 import sys
 from typing import Any
+
+from stevedore import extension
 
 from mig_placement import conf
 from mig_placement import exception
@@ -26,7 +29,9 @@ class Mixin:
     """Turns our exceptions into one line and the right exit status."""
 
     app: Any
+    cmd_name: str | None
     exit_status = exception.EXIT_OK
+    formatter_namespace: str
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         try:
@@ -41,9 +46,32 @@ class Mixin:
         the metadata of every installed distribution (100 ms)."""
         return ""
 
+    def _load_hooks(self) -> None:
+        """None: to find them, cliff would read all metadata once more."""
+        name, self.cmd_name = self.cmd_name, None
+        super()._load_hooks()  # type: ignore[misc]
+        self.cmd_name = name
+
+    def _load_formatter_plugins(self) -> extension.ExtensionManager[Any]:
+        """Cliff's own alone, for the same reason."""
+        found = importlib.metadata.distribution("cliff").entry_points
+        return extension.ExtensionManager.make_test_instance(
+            [
+                _formatter(point)
+                for point in found.select(group=self.formatter_namespace)
+            ]
+        )
+
     def settings(self) -> conf.Settings:
         """:raises ConfigError: the configuration cannot be used."""
         return conf.settings(conf.parse(self.app.config_arguments()))
+
+
+def _formatter(
+    point: importlib.metadata.EntryPoint,
+) -> extension.Extension[Any]:
+    kind = point.load()
+    return extension.Extension(point.name, point, kind, kind())
 
 
 def observe(settings: conf.Settings) -> model.Node:

@@ -166,13 +166,14 @@ def weighed(tree: model.Tree, picture: Picture, rules: Rules) -> Picture:
 def _unmapped(
     gpu: hardware.Gpu, provider: model.Provider | None, rules: Rules
 ) -> tuple[verdicts.Finding, ...]:
-    if provider is None or gpu.fault or not gpu.profiles:
+    used = {k: v for k, v in provider.used.items() if v} if provider else {}
+    if not used or gpu.fault or not gpu.profiles:
         return ()
     known = {names.class_name(p, rules.classes) for p in _profiles(gpu)}
     held = [
         f"{units} of {name}"
-        for name, units in sorted(provider.used.items())
-        if units and name not in known
+        for name, units in sorted(used.items())
+        if name not in known
     ]
     if not held:
         return ()

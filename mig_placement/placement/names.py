@@ -73,6 +73,8 @@ def is_compute_profile(profile: str) -> bool:
     return "c." in profile
 
 
+# A cycle asks for the same few hundreds of times.
+@functools.lru_cache(1024)
 def _symbol(text: str) -> str:
     return re.sub(r"[^A-Z0-9]+", "_", text.upper()).strip("_")
 

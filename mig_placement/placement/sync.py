@@ -85,6 +85,7 @@ class Synchronizer:
         :raises PlacementBadAnswer: it takes a write for a wrong one.
         :raises PlacementError: Placement did not do what was asked.
         """
+        decide = _remembering(decide)
         done: list[plan.Action] = []
         refused = False
         for attempt in range(_ROUNDS):
@@ -322,6 +323,18 @@ class Synchronizer:
             trait_names=known,
             missing_traits=tree.missing_traits | _missing(unknown - known),
         )
+
+
+def _remembering(decide: Decide) -> Decide:
+    """The same, which decides but once on a tree that stays as it is."""
+    known: list[tuple[model.Tree, model.Desired]] = []
+
+    def remembered(tree: model.Tree) -> model.Desired:
+        if not known or known[0][0] != tree:
+            known[:] = [(tree, decide(tree))]
+        return known[0][1]
+
+    return remembered
 
 
 def _missing(unknown: frozenset[str]) -> frozenset[str]:

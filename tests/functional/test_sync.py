@@ -20,6 +20,7 @@ from mig_placement import exception
 from mig_placement.geometry import verdict
 from mig_placement.placement import client
 from mig_placement.placement import desired
+from mig_placement.placement import model
 from mig_placement.placement import names
 from mig_placement.placement import plan
 from mig_placement.placement import sync
@@ -111,6 +112,18 @@ def test_a_steady_cycle_is_one_get(node: Node) -> None:
     node.tell(_open(7, 7, 7))
     node.tell(_open(7, 7, 7))
     assert [e.method for e in node.recorder.exchanges] == ["GET"]
+
+
+def test_a_steady_cycle_decides_once(node: Node) -> None:
+    node.tell(_open(7, 7))
+    decided: list[model.Tree] = []
+
+    def decide(tree: model.Tree) -> model.Desired:
+        decided.append(tree)
+        return desired.desired(tree, _open(7, 7), desired.Rules())
+
+    node.synchronizer.sync(decide)
+    assert len(decided) == 1
 
 
 def test_a_first_sync_of_eight_gpus_costs_at_most_45_requests(

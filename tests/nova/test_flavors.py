@@ -186,21 +186,45 @@ class FlavorsTest(base.RealNovaTest):
         self.assertIn("no node has", row["Problem"])
 
     def test_what_it_prints_makes_the_same(self) -> None:
-        client = os.environ.get("OPENSTACK_CLIENT") or shutil.which(
-            "openstack"
-        )
-        if not client:
-            raise unittest.SkipTest("python-openstackclient is not installed")
         printed = self.host.tool("flavors", *SMALL).stdout
-        self.run_commands(printed, client)
+        self.as_operator("sh", "-e", lines=printed).check_returncode()
         made = self.known()[NAME]
         self.assertEqual(base.GPU_KEYS, made["extra_specs"])
         self.assertEqual(204, self.trait_status(names.NODE_READY))
         (row,) = self.flavors("--create", *SMALL)
         self.assertEqual(("nothing", ""), (row["Done"], row["Remarks"]))
 
-    def run_commands(self, lines: str, client: str) -> None:
-        """Run them as an operator does, with the real client."""
+    def test_the_client_has_the_check_as_well(self) -> None:
+        self.start()
+        self.make("bypass", **{f"resources_MIG:{view.CLASS}": "1"})
+        command = ("openstack", "mig", "flavors", "--check", "-f", "json")
+        done = self.as_operator(*command)
+        self.assertEqual(3, done.returncode, done.stderr)
+        (row,) = json.loads(done.stdout)
+        self.assertEqual("bypass", row["Flavor"])
+
+    def as_operator(
+        self, *command: str, lines: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command, with OpenStack's real client in the path."""
+        client = os.environ.get("OPENSTACK_CLIENT") or shutil.which(
+            "openstack"
+        )
+        if not client:
+            raise unittest.SkipTest("python-openstackclient is not installed")
+        path = f"{pathlib.Path(client).parent}:{os.environ['PATH']}"
+        return subprocess.run(
+            command,
+            input=lines,
+            env={"PATH": path, **self.credentials()},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    def credentials(self) -> dict[str, str]:
+        """An administrator's, as OpenStack's client takes them."""
         # Which looks at Keystone's version even if it asks it for nothing.
         identity = faulty_server.FaultProxy()
         self.addCleanup(identity.close)
@@ -208,20 +232,11 @@ class FlavorsTest(base.RealNovaTest):
         link = {"rel": "self", "href": f"{identity.url}/v3/"}
         version = {"id": "v3.14", "status": "stable", "links": [link]}
         identity.add(faults.json_answer({"version": version}))
-        environment = {
+        return {
             "OS_IDENTITY_ENDPOINT_OVERRIDE": f"{identity.url}/v3",
-            "PATH": f"{pathlib.Path(client).parent}:{os.environ['PATH']}",
             "OS_AUTH_TYPE": "admin_token",
             # osc-placement knows no override.
             "OS_ENDPOINT": self.tcp.url,
             "OS_TOKEN": "admin",
             "OS_COMPUTE_ENDPOINT_OVERRIDE": f"{self.nova.url}/v2.1",
         }
-        subprocess.run(
-            ["sh", "-e"],
-            input=lines,
-            env=environment,
-            text=True,
-            check=True,
-            timeout=120,
-        )

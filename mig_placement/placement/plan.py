@@ -133,7 +133,7 @@ class PutTraits:
         )
 
     def applied(self, tree: model.Tree, generation: int) -> model.Tree:
-        return _with_provider(
+        return with_provider(
             tree,
             dataclasses.replace(
                 self.provider, traits=self.traits, generation=generation
@@ -171,7 +171,7 @@ class PutInventories:
         )
 
     def applied(self, tree: model.Tree, generation: int) -> model.Tree:
-        return _with_provider(
+        return with_provider(
             tree,
             dataclasses.replace(
                 self.provider,
@@ -240,7 +240,8 @@ Action = (
 )
 
 
-def _with_provider(tree: model.Tree, changed: model.Provider) -> model.Tree:
+def with_provider(tree: model.Tree, changed: model.Provider) -> model.Tree:
+    """The tree with a provider of its in another state."""
     if changed.uuid == tree.root.uuid:
         return dataclasses.replace(tree, root=changed)
 

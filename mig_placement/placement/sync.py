@@ -29,10 +29,10 @@ Decide = collections.abc.Callable[[model.Tree], model.Desired]
 # with another writer, for the next cycle to take up.
 _ROUNDS = 8
 _MAX_ACTIONS = 10_000
-_STALE = -1
 # The generation of a provider that was written to once since its creation.
 _ONE_WRITE = 1
 _NAME_TAKEN = "placement.duplicate_name"
+_NEWER_STATE = "placement.concurrent_update"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,7 +52,10 @@ class Synchronizer:
     """Keeps what was last read of the tree, to read no more than needed.
 
     A provider is read again only when its generation is another than the
-    last one seen: every write raises it, an allocation too.
+    last one seen: every write raises it, an allocation too. Of a tree that
+    is not known the root is read first, and closed before the rest is read:
+    its trait closes the node, and a fleet that starts at once would keep
+    Placement busy with reading for minutes.
 
     :param is_nova_device: tells by its name whether a provider of Nova's
         under the root is one to be looked at.
@@ -70,12 +73,14 @@ class Synchronizer:
         self._root_name = root_name
         self._is_nova_device = is_nova_device
         self._tree: model.Tree | None = None
+        # Whether all of it was read, and not its root alone.
+        self._is_whole = False
         self._waiting: frozenset[str] = frozenset()
 
     @property
     def tree(self) -> model.Tree | None:
         """The tree as last read or written; None before."""
-        return self._tree
+        return self._tree if self._is_whole else None
 
     def sync(self, decide: Decide) -> Outcome:
         """Read, decide, write until nothing is left to write.
@@ -88,12 +93,12 @@ class Synchronizer:
         decide = _remembering(decide)
         done: list[plan.Action] = []
         refused = False
-        for attempt in range(_ROUNDS):
+        for _ in range(_ROUNDS):
             try:
-                if attempt == 0 and self._tree is not None:
-                    # What closes does not wait for reading: the writes go
-                    # under the generations that were seen last.
-                    self._write(decide, plan.Stage.CLOSE, done)
+                # What closes does not wait for reading: the writes go
+                # under the generations that were seen last.
+                self._know_root()
+                self._write(decide, plan.Stage.CLOSE, done)
                 self._read(decide)
                 desired = self._write(decide, plan.Stage.OPEN, done)
             except placement_client.ConflictError as conflict:
@@ -146,12 +151,13 @@ class Synchronizer:
 
         :raises PlacementError: as ``sync``.
         """
-        if self._tree is None:
+        tree = self.tree
+        if tree is None:
             return None
         self._tree = dataclasses.replace(
-            self._tree,
-            gpus=tuple(map(self._with_usages, self._tree.gpus)),
-            nova=tuple(map(self._with_usages, self._tree.nova)),
+            tree,
+            gpus=tuple(map(self._with_usages, tree.gpus)),
+            nova=tuple(map(self._with_usages, tree.nova)),
         )
         return self._tree
 
@@ -217,23 +223,47 @@ class Synchronizer:
                 mend="find it with 'openstack resource provider list --name'"
                 " and delete it if it is of no use",
             ) from conflict
-        self._forget()
+        action = conflict.action
+        if conflict.code == _NEWER_STATE and isinstance(
+            action, plan.PutTraits | plan.PutInventories
+        ):
+            self._renew(action.provider)
+        else:
+            self._forget()
+
+    def _renew(self, provider: model.Provider) -> None:
+        """Read again what somebody else wrote to, and nothing besides: the
+        next reading of the tree finds whatever else is newer."""
+        assert self._tree is not None  # noqa: S101 (for mypy)
+        seen = self._client.provider(provider.uuid)
+        if seen is None:
+            self._forget()
+        else:
+            is_root = seen.uuid == self._tree.root.uuid
+            read = self._with_traits if is_root else self._read_device
+            self._tree = plan.with_provider(self._tree, read(seen))
 
     def _forget(self) -> None:
-        if self._tree is not None:
-            self._tree = _stale(self._tree)
+        self._tree = None
+
+    def _know_root(self) -> model.Tree:
+        """The tree as known; where there is none, its root alone."""
+        if self._tree is None:
+            root = self._client.find_root(self._root_name)
+            self._tree = model.Tree(root=self._with_traits(root))
+            self._is_whole = False
+        return self._tree
 
     def _read(self, decide: Decide) -> None:
-        known = self._tree or model.Tree(
-            root=self._client.find_root(self._root_name)
-        )
+        known = self._know_root()
         providers = self._client.tree(known.root.uuid)
-        if not providers and self._tree is not None:
+        if not providers:
             # Nova deleted the root; a new one has a new uuid.
-            self._tree = None
+            self._forget()
             return self._read(decide)
         merged = self._merged(known, providers)
         self._tree = self._with_names(merged, decide)
+        self._is_whole = True
         return None
 
     def _merged(
@@ -251,9 +281,7 @@ class Synchronizer:
         # A root that Nova made anew may have its uuid and generation again;
         # our providers have gone with the one before.
         uuids = {each.uuid for each in providers}
-        unchanged = self._tree is not None and all(
-            gpu.uuid in uuids for gpu in known.gpus
-        )
+        unchanged = all(gpu.uuid in uuids for gpu in known.gpus)
         before = {each.name: each for each in (*known.gpus, *known.nova)}
         children = [
             each for each in providers if each.parent_uuid == root.uuid
@@ -278,6 +306,9 @@ class Synchronizer:
     ) -> model.Provider:
         if unchanged and known.generation == seen.generation:
             return known
+        return self._with_traits(seen)
+
+    def _with_traits(self, seen: model.Provider) -> model.Provider:
         return dataclasses.replace(seen, traits=self._client.traits(seen.uuid))
 
     def _device(
@@ -347,24 +378,3 @@ def _missing(unknown: frozenset[str]) -> frozenset[str]:
             ", ".join(sorted(missing)),
         )
     return missing
-
-
-def _stale(tree: model.Tree) -> model.Tree:
-    """A tree of which everything is to be read again."""
-    return dataclasses.replace(
-        tree,
-        root=dataclasses.replace(tree.root, generation=_STALE),
-        gpus=_outdated(tree.gpus),
-        nova=_outdated(tree.nova),
-        orphans=(),
-        classes=frozenset(),
-        trait_names=frozenset(),
-    )
-
-
-def _outdated(
-    providers: tuple[model.Provider, ...],
-) -> tuple[model.Provider, ...]:
-    return tuple(
-        dataclasses.replace(each, generation=_STALE) for each in providers
-    )

@@ -50,6 +50,12 @@ def _missing(units: int = 6) -> desired.Picture:
     )
 
 
+def _decide(picture: desired.Picture) -> sync.Decide:
+    return functools.partial(
+        desired.desired, picture=picture, rules=desired.Rules()
+    )
+
+
 class Node:
     """A synchroniser of one node, and its compute root."""
 
@@ -146,6 +152,67 @@ def test_closing_begins_with_one_write_that_closes_the_node(
     first = node.recorder.exchanges[0]
     assert (first.method, first.status) == ("PUT", 200)
     assert first.path == f"/resource_providers/{node.root}/traits"
+
+
+def test_a_node_of_which_nothing_is_known_is_closed_before_it_is_read(
+    node: Node,
+) -> None:
+    node.tell(_open(*[7] * 8))
+    node.synchronizer = node.fresh()
+    node.tell(_missing())
+    methods = [e.method for e in node.recorder.exchanges]
+    assert methods[:3] == ["GET", "GET", "PUT"]
+    closing = node.recorder.exchanges[2]
+    assert closing.path == f"/resource_providers/{node.root}/traits"
+    assert names.NODE_READY not in closing.json()["traits"]
+
+
+def test_a_node_that_matches_is_not_closed_by_a_new_agent(node: Node) -> None:
+    node.tell(_open(7, 7))
+    node.synchronizer = node.fresh()
+    node.tell(_open(7, 7))
+    assert node.recorder.writes() == []
+
+
+@pytest.mark.parametrize("knows_all", [True, False])
+def test_closing_a_node_that_a_vm_comes_to_takes_one_look_more(
+    node: Node, knows_all: bool
+) -> None:
+    node.tell(_open(*[7] * 8))
+    if not knows_all:
+        node.synchronizer = node.fresh()
+    node.recorder.clear()
+    node.recorder.before(
+        "PUT", f"{node.root}/traits$", lambda: node.cloud.boot(_ONE)
+    )
+    node.synchronizer.sync(_decide(_missing()))
+    statuses = [(e.method, e.status) for e in node.recorder.exchanges]
+    refused = statuses.index(("PUT", 409))
+    assert statuses[refused + 1 : refused + 4] == [
+        ("GET", 200),
+        ("GET", 200),
+        ("PUT", 200),
+    ]
+    closing = node.recorder.exchanges[refused + 3]
+    assert closing.path == f"/resource_providers/{node.root}/traits"
+
+
+def test_of_a_node_that_could_not_be_read_nothing_is_known(
+    node: Node,
+) -> None:
+    node.tell(_open(7))
+    node.synchronizer = node.fresh()
+
+    def fail() -> None:
+        raise exception.PlacementUnreachable("gone")
+
+    node.recorder.before("GET", "/inventories$", fail)
+    with pytest.raises(exception.PlacementUnreachable):
+        node.synchronizer.sync(_decide(_missing()))
+    # Whoever restores takes all instances for used then.
+    assert node.synchronizer.tree is None
+    assert node.synchronizer.with_fresh_usages() is None
+    assert node.candidates() == 0
 
 
 def test_a_closed_gate_takes_no_new_vm_and_leaves_running_ones(

@@ -113,7 +113,10 @@ def _exporter(
 
 
 class Agent:
-    """Keeps one node's part of Placement true until it is stopped."""
+    """Keeps one node's part of Placement true until it is stopped.
+
+    :param library: the node's NVML; that of the settings by default.
+    """
 
     def __init__(
         self,
@@ -123,6 +126,7 @@ class Agent:
         guard: guards.Guard | None = None,
         gone_gpus: retiring.GoneGpus | None = None,
         measured: measures.Measures | None = None,
+        library: nvml.Nvml | None = None,
     ) -> None:
         self._measured = measured or measures.Measures()
         self._exporter = _exporter(settings, self._measured)
@@ -130,7 +134,7 @@ class Agent:
         self._guard = guard
         self._gone_gpus = gone_gpus
         self._waker = waker
-        self._nvml = nvml.Nvml(settings)
+        self._nvml = library or nvml.Nvml(settings)
         self._cycle = cycle.Cycle(settings, self._nvml, synchronizer)
         self._keeper = keeper.Keeper(
             settings, self._cycle, self._nvml, self._measured

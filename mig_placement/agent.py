@@ -55,14 +55,31 @@ _ROOT_RETRY = 10.0
 _GOODBYE = 5.0
 
 
+def _to_own_moment(interval: float, now: float, moment: float) -> float:
+    """Seconds to the agent's own moment within an interval; pure.
+
+    At least a quarter of it, and all of it from the third turn on.
+
+    :param moment: the part of the interval at which it is.
+    """
+    left = interval - (now - moment * interval) % interval
+    return left if left >= interval / 4 else left + interval / 2
+
+
 @dataclasses.dataclass(slots=True)
 class _Retry:
-    """How long to wait after failures in a row (seconds)."""
+    """How long to wait, after failures in a row too (seconds).
+
+    :ivar moment: of all agents that were started together, after a power
+        cut for instance, each has one of its own, so that Placement is not
+        asked by all of them at once every minute from then on.
+    """
 
     most: float
     count: collections.abc.Callable[[], None] = lambda: None
     failures: int = 0
     at_most: float = float("inf")
+    moment: float = dataclasses.field(default_factory=random.random)
 
     def failed(self, at_most: float = float("inf")) -> None:
         self.failures += 1
@@ -74,7 +91,7 @@ class _Retry:
 
     def delay(self) -> float:
         if not self.failures:
-            return self.most
+            return _to_own_moment(self.most, time.monotonic(), self.moment)
         grown = _FIRST_RETRY * 2.0 ** min(self.failures - 1, 20)
         # Jitter: a thousand agents lost the same Placement just now.
         limit = min(self.most, self.at_most)

@@ -34,7 +34,9 @@ OPTS = [
         min=0.1,
         max=3600,
         help="Seconds between two cycles when nothing happens. NVML events,"
-        " a changed layout file and signals start a cycle at once.",
+        " a changed layout file and signals start a cycle at once. The first"
+        " ones come sooner, after a quarter of it at the least: agents that"
+        " started together do not stay together.",
     ),
     cfg.StrOpt(
         "run_dir",

@@ -1,0 +1,177 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""From the scenarios to figures with goals, and a table of all of them."""
+
+import collections.abc
+import dataclasses
+import sys
+
+from bench import table
+from bench.agents import mariadb
+from bench.agents import scenarios
+from bench.agents import summary
+
+# [agent] interval's default, seconds.
+_INTERVAL = 60.0
+_NAMES = {"mariadb": "MariaDB", "sqlite": "SQLite"}
+_UNDISTURBED = "cold start"
+_WITH_VMS = "VMs being scheduled"
+_RESTART = "Placement restarts"
+_NO_JITTER = "the same, no jitter"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Result:
+    """Of one database.
+
+    :ivar note: more than figures, as text.
+    """
+
+    figures: tuple[table.Figure, ...]
+    note: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Cold:
+    """One cold start and what it cost."""
+
+    found: summary.ColdStart
+    run: scenarios.Run
+
+
+def say(text: str) -> None:
+    """Progress: a thousand agents take their time."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def databases(asked: str) -> list[str]:
+    """Those that can be had, of those asked for."""
+    wanted = list(_NAMES) if asked == "both" else [asked]
+    lacking = mariadb.missing() if "mariadb" in wanted else ""
+    if lacking:
+        say(f"MariaDB: {lacking} not found ({mariadb.HOW}); SQLite it is")
+        return ["sqlite"]
+    return wanted
+
+
+def measured(size: scenarios.Size, kind: str) -> Result:
+    """All scenarios over a new database.
+
+    :param kind: of ``databases``.
+    """
+    name = _NAMES[kind]
+    with scenarios.fleet(size, kind) as fleet:
+        say(f"{name}: {size.nodes} nodes are made")
+        fleet.filled()
+        alone = summary.start(fleet.alone().logs[0])
+        cold = dict(_cold_starts(fleet, len(alone.sent)))
+        say(f"{name}: nothing happens")
+        steady, even = fleet.steady()
+        _, uneven = fleet.steady(jitter=False)
+    figures = [
+        *_of_cold_start(cold[_UNDISTURBED].found, f"{name}, {_UNDISTURBED}"),
+        *_of_cold_start(cold[_WITH_VMS].found, f"{name}, {_WITH_VMS}"),
+        *_of_steady(steady, even, uneven, name),
+    ]
+    return Result(tuple(figures), _note(name, cold))
+
+
+def _cold_starts(
+    fleet: scenarios.Fleet, needed: int
+) -> collections.abc.Iterator[tuple[str, _Cold]]:
+    say(f"{_UNDISTURBED}; an agent alone needs {needed} requests")
+    run = fleet.power_cut()
+    found = summary.cold_start(run.logs, needed)
+    yield _UNDISTURBED, _Cold(found, run)
+    say(_WITH_VMS)
+    run = fleet.power_cut_with_vms()
+    yield _WITH_VMS, _Cold(summary.cold_start(run.logs, needed, run.vms), run)
+    # In the midst of closing and reading.
+    after = found.opened / 4
+    for name, jitter in ((_RESTART, True), (_NO_JITTER, False)):
+        say(name)
+        run = fleet.power_cut_and_restart(after, jitter=jitter)
+        yield name, _Cold(summary.cold_start(run.logs, needed), run)
+
+
+def _of_cold_start(
+    found: summary.ColdStart, name: str
+) -> collections.abc.Iterator[table.Figure]:
+    yield table.Figure(
+        f"{name}: all closed, of all open", found.closed_share, "%", 33.3
+    )
+    yield table.Figure(f"{name}: wasted requests", found.wasted, "%", 5)
+    yield table.Figure(
+        f"{name}: longest wait over median", found.longest_over_median, "", 2
+    )
+    yield table.Figure(
+        f"{name}: VMs on stale capacity", found.stale_vms, "VMs"
+    )
+
+
+def _of_steady(
+    run: scenarios.Run,
+    even: summary.Steady,
+    uneven: summary.Steady,
+    name: str,
+) -> collections.abc.Iterator[table.Figure]:
+    per_cycle = even.rate / even.expected
+    yield table.Figure(
+        f"{name}, 1,000 nodes, steady", 1000 * per_cycle / _INTERVAL, "req/s"
+    )
+    yield table.Figure(
+        f"{name}, steady: CPU of Placement",
+        1000 * run.placement / run.requests,
+        "ms/request",
+    )
+    yield table.Figure(
+        f"{name}, steady: CPU of the database",
+        1000 * run.database / run.requests,
+        "ms/request",
+    )
+    yield table.Figure(
+        f"{name}, steady: busiest tenth over mean", even.busiest, "", 3
+    )
+    yield table.Figure(f"{name}, the same without jitter", uneven.busiest, "")
+
+
+def _note(name: str, cold: collections.abc.Mapping[str, _Cold]) -> str:
+    """All of the cold starts, side by side."""
+    columns = {key: dict(_rows(each)) for key, each in cold.items()}
+    rows = next(iter(columns.values()))
+    return table.grid(
+        (name, *columns),
+        [(row, *(column[row] for column in columns.values())) for row in rows],
+    )
+
+
+def _rows(cold: _Cold) -> collections.abc.Iterator[tuple[str, str]]:
+    found, run = cold.found, cold.run
+    yield "all closed, s", f"{found.closed:.1f}"
+    yield "all wholly reserved, s", f"{found.reserved:.1f}"
+    yield "all open, s", f"{found.opened:.1f}"
+    yield "median wait, s", f"{found.median_wait:.1f}"
+    yield "longest wait, s", f"{found.longest_wait:.1f}"
+    yield "requests a node", f"{found.requests / found.nodes:.1f}"
+    yield "of them writes", f"{found.writes / found.nodes:.1f}"
+    yield "409", str(found.conflicts)
+    yield "failed, 409 too", str(found.failed)
+    yield "wasted, %", f"{found.wasted:.1f}"
+    yield "cycles tried again", str(found.retries)
+    yield "VMs scheduled", str(len(run.vms))
+    yield "on stale capacity", str(found.stale_vms)
+    yield "Placement, CPU s", f"{run.placement:.1f}"
+    yield "database, CPU s", f"{run.database:.1f}"
+    yield (
+        "CPU ms a request, both",
+        f"{1000 * (run.placement + run.database) / run.requests:.1f}",
+    )

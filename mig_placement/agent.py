@@ -51,6 +51,9 @@ _STOP = frozenset({signal.SIGTERM, signal.SIGINT})
 _FIRST_RETRY = 1.0
 # nova-compute makes the root soon after it started; a look costs one GET.
 _ROOT_RETRY = 10.0
+# While Placement may offer what the node does not have, it is asked again
+# this soon after it comes back, for however long it was away.
+_CLOSE_RETRY = 10.0
 # Seconds for which a Nova that does not answer may delay a shutdown.
 _GOODBYE = 5.0
 
@@ -96,6 +99,18 @@ class _Retry:
         # Jitter: a thousand agents lost the same Placement just now.
         limit = min(self.most, self.at_most)
         return min(limit, grown) * random.uniform(0.5, 1)  # noqa: S311
+
+
+def _patience(
+    seen: desired.Picture, error: exception.MigPlacementError
+) -> float:
+    """Seconds within which to try again to tell what was seen; pure.
+
+    Credentials that are refused are not tried more often for it.
+    """
+    away = exception.PlacementUnreachable, exception.PlacementConflict
+    closes = not seen.verdict.matches and isinstance(error, away)
+    return _CLOSE_RETRY if closes else float("inf")
 
 
 def _last_status(settings: conf.Settings) -> object:
@@ -261,7 +276,7 @@ class Agent:
             if touched or expected:
                 report = self._tell(seen)
         except exception.MigPlacementError as error:
-            self._retry.failed()
+            self._retry.failed(_patience(seen, error))
             return self._report(seen, str(error), _party(error))
         self._readiness.send()
         if self._gone_gpus and report.told:

@@ -19,7 +19,10 @@ where it is installed, and over SQLite with a single worker.
 import argparse
 import os
 import pathlib
+import signal
 import sys
+from types import FrameType
+from typing import NoReturn
 
 from bench import table
 from bench.agents import report
@@ -28,6 +31,8 @@ from bench.agents import scenarios
 
 def main() -> int:
     args = _parser().parse_args()
+    # So that MariaDB goes with us.
+    signal.signal(signal.SIGTERM, _leave)
     size = scenarios.Size(args.nodes, args.gpus, args.workers)
     found: list[table.Figure] = []
     notes = []
@@ -44,6 +49,10 @@ def main() -> int:
     if args.json:
         table.write_json(found, args.json)
     return 0 if all(each.met for each in found) else 1
+
+
+def _leave(signum: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(1)
 
 
 def _parser() -> argparse.ArgumentParser:

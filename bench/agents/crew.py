@@ -57,7 +57,7 @@ class Orders:
     interval: float = 60.0
     restore: float | None = None
     seconds: float | None = None
-    limit: float = 900.0
+    limit: float = 3600.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

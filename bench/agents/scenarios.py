@@ -39,6 +39,7 @@ SHORTEST_INTERVAL = 4.0
 # Intervals: until all agents have found their moments, and those watched.
 SETTLING = 3
 WATCHED = 3
+_PATIENCE = 20.0
 # VMs per second.
 VM_RATE = 2.0
 
@@ -153,10 +154,12 @@ class Fleet:
             self.size.gpus,
             **orders,
         )
-        process = context.Process(target=crew.work, args=(given, theirs))
+        process = context.Process(
+            target=crew.work, args=(given, theirs), daemon=True
+        )
         process.start()
         theirs.close()
-        stack.callback(process.join)
+        stack.callback(_end, process)
         return ours
 
     def filled(self) -> Run:
@@ -219,6 +222,12 @@ class Fleet:
         self.placement.stop()
         time.sleep(DOWN)
         self.placement.start()
+
+
+def _end(process: multiprocessing.process.BaseProcess) -> None:
+    """It ends by itself once it has told what it did."""
+    process.join(_PATIENCE)
+    process.terminate()
 
 
 class _Window:

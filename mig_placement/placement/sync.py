@@ -255,16 +255,14 @@ class Synchronizer:
         return self._tree
 
     def _read(self, decide: Decide) -> None:
-        known = self._know_root()
-        providers = self._client.tree(known.root.uuid)
+        providers = self._client.tree(self._know_root().root.uuid)
         if not providers:
             # Nova deleted the root; a new one has a new uuid.
             self._forget()
-            return self._read(decide)
-        merged = self._merged(known, providers)
+            providers = self._client.tree(self._know_root().root.uuid)
+        merged = self._merged(self._know_root(), providers)
         self._tree = self._with_names(merged, decide)
         self._is_whole = True
-        return None
 
     def _merged(
         self, known: model.Tree, providers: tuple[model.Provider, ...]

@@ -93,6 +93,11 @@ class Node:
         )
 
 
+def _client(url: str) -> client.Client:
+    session = placement_app.admin_session(url)
+    return client.Client(placement_app.make_adapter(session, url))
+
+
 @pytest.fixture
 def node(placement: placement_app.InProcessPlacement) -> Node:
     return Node(placement)
@@ -447,10 +452,8 @@ def test_what_the_server_says_of_an_error_is_short_and_printable() -> None:
     action = plan.CreateTrait("CUSTOM_X")
     with faulty_server.FaultProxy() as proxy:
         proxy.add(faults.error(400, detail=detail))
-        session = placement_app.admin_session(proxy.url)
-        adapter = placement_app.make_adapter(session, proxy.url)
         with pytest.raises(exception.PlacementBadAnswer) as caught:
-            client.Client(adapter).do(action)
+            _client(proxy.url).do(action)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 500
 
@@ -537,6 +540,28 @@ def test_the_service_role_is_enough(node: Node) -> None:
     )
     synchronizer.sync(decide)
     assert node.candidates() == 1
+
+
+def test_a_root_with_an_empty_tree_is_looked_for_twice_and_no_more() -> None:
+    root = {
+        "uuid": "b4a0a1b2-0d5c-4cf1-9c3c-7a1c1f2f8b11",
+        "name": pictures.ROOT_NAME,
+        "generation": 0,
+        "parent_provider_uuid": None,
+    }
+    with faulty_server.FaultProxy() as proxy:
+        proxy.add(
+            faults.json_answer({"resource_providers": [root]}), path="name="
+        )
+        proxy.add(faults.json_answer({"traits": []}), path="/traits$")
+        proxy.add(
+            faults.json_answer({"resource_providers": []}), path="in_tree="
+        )
+        with pytest.raises(exception.RootNotFound, match="has gone"):
+            sync.Synchronizer(_client(proxy.url), pictures.ROOT_NAME).sync(
+                lambda _: model.Desired(root_ready=False)
+            )
+        assert len(proxy.log.exchanges) <= 6
 
 
 def test_a_step_back_of_the_wall_clock_holds_no_request_up(

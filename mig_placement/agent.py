@@ -236,8 +236,12 @@ class Agent:
             # nobody closes the gate.
             report = self._unexpected(error)
         self._delay = self._retry.delay()
-        self._announce(report)
+        self._show(report)
+
+    def _show(self, report: status.Report) -> None:
+        """In the log, the status and the metrics; never raises."""
         try:
+            self._announce(report)
             self._keep(report)
         except Exception as error:
             # What cannot be drawn must not end what is kept true.

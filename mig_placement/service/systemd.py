@@ -23,17 +23,25 @@ _PATIENCE = 5
 
 
 def notify(*assignments: str) -> None:
-    """Send READY=1 and the like, as sd_notify(3); nothing without systemd."""
+    """Send READY=1 and the like, as sd_notify(3); nothing without systemd.
+
+    Never raises: a lost notification must not end the agent.
+    """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
     name = f"\0{address[1:]}" if address.startswith("@") else address
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        try:
-            sender.sendto("\n".join(assignments).encode(), name)
-        except OSError:
-            # A lost notification must not end the agent.
-            return
+    text = "\n".join(map(_one_line, assignments))
+    with (
+        contextlib.suppress(OSError),
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender,
+    ):
+        sender.sendto(text.encode(), name)
+
+
+def _one_line(assignment: str) -> str:
+    """A status may quote others: a line of theirs would be an assignment."""
+    return "".join(c if c.isprintable() else "?" for c in assignment)
 
 
 def watchdog_period() -> float | None:

@@ -13,6 +13,7 @@
 
 import os
 import pathlib
+import resource
 import socket
 
 import pytest
@@ -48,6 +49,28 @@ def test_without_systemd_nothing_is_sent_and_nothing_fails(
     systemd.notify("READY=1")
     monkeypatch.setenv("NOTIFY_SOCKET", "/nonexistent/socket")
     systemd.notify("READY=1")
+
+
+def test_what_a_status_quotes_is_no_assignment_of_its_own(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        systemd.notify("STATUS=a\nREADY=1\ud800b")
+        assert receiver.recv(100) == b"STATUS=a?READY=1?b"
+
+
+def test_without_a_file_descriptor_left_nothing_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", "/nonexistent/socket")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        systemd.notify("WATCHDOG=1")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,11 @@ NO_LIMIT: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
 _UUID = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 )
+# The names of classes and traits, as Placement's own schema has them.
+_SYMBOL = re.compile(r"[A-Z0-9_]{1,255}")
+# More than its database holds.
+_TOO_MANY = 1 << 63
+_TOO_FAR = 3.5e38
 _BAD_REQUEST = 400
 _NOT_FOUND = 404
 _CONFLICT = 409
@@ -176,14 +181,14 @@ class Client:
         url = f"/resource_providers/{uuid}/traits"
         answer = self._get(url)
         with _validated(url):
-            return frozenset(_string(t) for t in _list(answer["traits"]))
+            return frozenset(_symbol(t) for t in _list(answer["traits"]))
 
     def inventories(self, uuid: str) -> dict[str, model.Inventory]:
         url = f"/resource_providers/{uuid}/inventories"
         answer = self._get(url)
         with _validated(url):
             return {
-                _string(name): _inventory(item)
+                _symbol(name): _inventory(item)
                 for name, item in answer["inventories"].items()
             }
 
@@ -192,7 +197,7 @@ class Client:
         answer = self._get(url)
         with _validated(url):
             return {
-                _string(name): _integer(count)
+                _symbol(name): _integer(count)
                 for name, count in answer["usages"].items()
             }
 
@@ -202,7 +207,7 @@ class Client:
         answer = self._get(url)
         with _validated(url):
             return frozenset(
-                _string(item["name"])
+                _symbol(item["name"])
                 for item in _list(answer["resource_classes"])
             )
 
@@ -213,14 +218,14 @@ class Client:
         query = {"name": f"in:{','.join(sorted(traits))}"}
         answer = self._get("/traits", params=query)
         with _validated("/traits"):
-            return frozenset(_string(t) for t in _list(answer["traits"]))
+            return frozenset(_symbol(t) for t in _list(answer["traits"]))
 
     def traits_in_use(self, prefix: str) -> frozenset[str]:
         """The traits with a prefix that some provider has."""
         query = {"name": f"startswith:{prefix}", "associated": "true"}
         answer = self._get("/traits", params=query)
         with _validated("/traits"):
-            return frozenset(_string(t) for t in _list(answer["traits"]))
+            return frozenset(_symbol(t) for t in _list(answer["traits"]))
 
     def do(self, action: plan.Write) -> int:
         """Write; the provider's new generation, 0 where there is none.
@@ -399,10 +404,25 @@ def _string(value: object) -> str:
     return value
 
 
-def _integer(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise TypeError("not a count")
+def _symbol(value: object) -> str:
+    if not isinstance(value, str) or not _SYMBOL.fullmatch(value):
+        raise TypeError("not the name of a class or trait")
     return value
+
+
+def _integer(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError("not a count")
+    if not 0 <= value < _TOO_MANY:
+        raise ValueError("no count that Placement has")
+    return value
+
+
+def _ratio(value: object) -> float:
+    # Python reads NaN and Infinity as JSON, and no capacity comes of them.
+    if not isinstance(value, int | float) or not 0 <= value < _TOO_FAR:
+        raise TypeError("not a ratio")
+    return float(value)
 
 
 def _version(value: object) -> tuple[int, int]:
@@ -439,5 +459,5 @@ def _inventory(item: Any) -> model.Inventory:
         min_unit=_integer(item["min_unit"]),
         max_unit=_integer(item["max_unit"]),
         step_size=_integer(item["step_size"]),
-        allocation_ratio=float(item["allocation_ratio"]),
+        allocation_ratio=_ratio(item["allocation_ratio"]),
     )

@@ -11,8 +11,12 @@
 # under the License.
 """The synchroniser against a real Placement."""
 
+import contextlib
+import dataclasses
 import functools
+import math
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -456,6 +460,47 @@ def test_what_the_server_says_of_an_error_is_short_and_printable() -> None:
             _client(proxy.url).do(action)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 500
+
+
+@contextlib.contextmanager
+def _answering(value: object) -> Iterator[client.Client]:
+    """A client whose every request is answered so."""
+    with faulty_server.FaultProxy() as proxy:
+        proxy.add(faults.json_answer(value))
+        session = placement_app.admin_session(proxy.url)
+        yield client.Client(placement_app.make_adapter(session, proxy.url))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("allocation_ratio", math.nan),
+        ("allocation_ratio", math.inf),
+        ("allocation_ratio", 10**40),
+        ("allocation_ratio", "1.0"),
+        ("total", 10**40),
+        ("total", -1),
+    ],
+)
+def test_a_number_that_placement_cannot_have_is_a_wrong_answer(
+    field: str, value: object
+) -> None:
+    inventory = dataclasses.asdict(model.Inventory(total=7)) | {field: value}
+    with (
+        _answering({"inventories": {_CLASS: inventory}}) as asked,
+        pytest.raises(exception.PlacementBadAnswer),
+    ):
+        asked.inventories("x")
+
+
+@pytest.mark.parametrize(
+    "name", ["", "CUSTOM_x", "A\nREADY=1", "\ud800", "X" * 256]
+)
+def test_a_class_is_named_as_placement_names_them(name: str) -> None:
+    with _answering({"usages": {name: 1}, "traits": [name]}) as asked:
+        for ask in (asked.usages, asked.traits):
+            with pytest.raises(exception.PlacementBadAnswer):
+                ask("x")
 
 
 def test_a_name_taken_outside_of_the_tree_is_said(node: Node) -> None:

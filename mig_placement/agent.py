@@ -203,6 +203,9 @@ class Agent:
             self._watcher.stop()
             if self._exporter:
                 self._exporter.stop()
+            with contextlib.suppress(Exception):
+                # Who comes after us is not told them again.
+                self._cycle.remember(self._watcher.take())
             self.let_go()
 
     def hear(self, seconds: float) -> None:

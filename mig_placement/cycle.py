@@ -11,6 +11,7 @@
 # under the License.
 """One pass of the picture: observe, compare, bring Placement in step."""
 
+import collections
 import collections.abc
 import functools
 import logging
@@ -40,6 +41,8 @@ from mig_placement.service import nvml
 from mig_placement.service import way
 
 LOG = logging.getLogger(__name__)
+
+_MOST_EVENTS = 10_000
 
 
 def rules(settings: conf.Settings) -> desired.Rules:
@@ -107,15 +110,28 @@ class Observer:
         self._nvml = library
         self._declared = Declared(settings)
         self._unwritten: health.Marks = frozenset()
+        # An event comes once: it waits for a look that sees the node.
+        self._unjudged: collections.deque[model.Event] = collections.deque(
+            maxlen=_MOST_EVENTS
+        )
+
+    def remember(self, events: collections.abc.Iterable[model.Event]) -> None:
+        """Write down what events say, for an agent that is to end."""
+        self._unjudged.extend(events)
+        if self._unjudged:
+            self.look()
 
     def look(
-        self, events: collections.abc.Sequence[model.Event] = ()
+        self, events: collections.abc.Iterable[model.Event] = ()
     ) -> desired.Picture:
         """The picture as it is now. Every doubt is in it, as a finding."""
+        self._unjudged.extend(events)
         held = hold.read(self._settings.state_dir)
         if held is not None:
             # So that GPUs can be reset and SR-IOV set up meanwhile.
             self._nvml.let_go()
+            # The release of it forgets what XIDs said, these too.
+            self._unjudged.clear()
             return picture.closed(verdicts.Reason.HOLD, str(held))
         if lock.apply_runs(self._settings.run_dir):
             # It has closed the gate; what exists now will not exist soon.
@@ -133,16 +149,18 @@ class Observer:
             self._settings.host,
             self._settings.label,
             self.rules,
-            self._ailments(node, events),
+            self._ailments(node),
         )
 
-    def _ailments(
-        self, node: model.Node, events: collections.abc.Sequence[model.Event]
-    ) -> frozenset[model.Ailment]:
+    def _ailments(self, node: model.Node) -> frozenset[model.Ailment]:
         known = marks.read(self._settings.run_dir)
         seen = health.record(
-            known | self._unwritten, events, node, self._settings.ignored_xids
+            known | self._unwritten,
+            self._unjudged,
+            node,
+            self._settings.ignored_xids,
         )
+        self._unjudged.clear()
         valid = health.still_there(seen, node)
         self._unwritten = frozenset()
         if valid != known:

@@ -14,15 +14,21 @@
 import os
 import pathlib
 import signal
+import time
+
+import pytest
 
 from mig_placement import exception
 from mig_placement.placement import names
+from mig_placement.service import lock
 from tests.functional import faults
 from tests.functional import faulty_server
 from tests.functional import gpu_node
 from tests.functional import placement_app
 
 _UNFIT = "CUSTOM_MIG_UNFIT_INSTANCE_UNHEALTHY"
+# Seconds after which a watcher has taken up an event for certain.
+_HEARD = 1.2
 
 Node = gpu_node.GpuNode
 
@@ -153,6 +159,67 @@ def test_an_xid_outlives_a_restart_of_the_agent(node: Node) -> None:
         node.start_agent()
         gpu_node.wait_for_notification(receiver, "READY=1")
     node.closes("GPU_UNHEALTHY")
+
+
+def test_an_xid_is_not_lost_with_an_nvml_that_fails(node: Node) -> None:
+    agent = node.start_agent()
+    node.opens()
+    _settle(node)
+    agent.send_signal(signal.SIGSTOP)
+    node.gpus.send_xid(0, 94, (2, 1))
+    node.gpus.set_privileged(False)
+    agent.send_signal(signal.SIGCONT)
+    node.closes("HARDWARE_ERROR")
+    node.gpus.set_privileged(True)
+    node.opens()
+    assert _UNFIT in node.provider().traits
+    assert node.provider().offered == {gpu_node.CLASS: 6}
+
+
+def test_an_xid_is_not_lost_with_an_apply_of_another_process(
+    node: Node,
+) -> None:
+    node.start_agent()
+    node.opens()
+    _settle(node)
+    with lock.apply(node.run_dir):
+        node.closes("RESTORING")
+        node.gpus.send_xid(0, 94, (2, 1))
+        # The watcher has heard it, and the loop has looked in vain.
+        node.turn()
+        _settle(node)
+    node.opens()
+    assert node.provider().offered == {gpu_node.CLASS: 6}
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_an_xid_is_not_lost_with_the_agent_that_heard_it(
+    node: Node, placement_tcp: placement_app.TcpPlacement, number: int
+) -> None:
+    with faulty_server.FaultProxy(placement_tcp.url) as proxy:
+        node.sections["placement"]["endpoint_override"] = proxy.url
+        node.write_config()
+        agent = node.start_agent()
+        node.opens()
+        hanging = proxy.add(faults.Stall())
+        gpu_node.within(lambda: hanging.hits)
+        # The loop hangs in a cycle, and ends after it.
+        node.gpus.send_xid(0, 94, (2, 1))
+        agent.send_signal(number)
+        time.sleep(_HEARD)
+        proxy.remove(hanging)
+        proxy.refuse()
+        proxy.accept()
+        if number == signal.SIGTERM:
+            assert agent.wait(gpu_node.PATIENCE) == exception.EXIT_OK
+            node.start_agent()
+        gpu_node.within(lambda: node.provider().offered == {gpu_node.CLASS: 6})
+
+
+def _settle(node: Node) -> None:
+    """Wait until the agent's watcher hears what NVML has to say."""
+    node.turn()
+    time.sleep(_HEARD)
 
 
 def test_a_recreated_instance_is_fit_again(node: Node) -> None:

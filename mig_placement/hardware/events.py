@@ -11,6 +11,7 @@
 # under the License.
 """Waiting for NVML's events: MIG configuration changes and XIDs."""
 
+import contextlib
 import time
 
 import pynvml
@@ -54,8 +55,11 @@ class Waiter:
     def _pending(self) -> list[model.Event]:
         """What else is queued; one cycle answers a burst of events."""
         events: list[model.Event] = []
-        while len(events) < 1000 and (event := self._next(0)) is not None:
-            events.append(event)
+        # What fails here fails in the next wait again; what came before it
+        # comes only once.
+        with contextlib.suppress(pynvml.NVMLError):
+            while len(events) < 1000 and (event := self._next(0)) is not None:
+                events.append(event)
         return events
 
     def _next(self, timeout_ms: int) -> model.Event | None:

@@ -11,6 +11,7 @@
 # under the License.
 """An open NVML session: opened late, shared by threads, let go on demand."""
 
+import contextlib
 import ctypes
 import threading
 import types
@@ -87,12 +88,24 @@ class Session:
     def wait(self, timeout: float) -> tuple[model.Event, ...]:
         """Block for events for at most ``timeout`` seconds.
 
-        :raises HardwareError: events cannot be waited for.
+        :raises HardwareError: events cannot be waited for just now.
         """
         with self._waiting, errors.translated("NVML events"):
             if self._closing.is_set() or self._waiter is None:
                 return ()
-            return self._waiter.wait(timeout)
+            try:
+                return self._waiter.wait(timeout)
+            except pynvml.NVMLError:
+                self._renew(self._waiter)
+                raise
+
+    def _renew(self, worn: events.Waiter) -> None:
+        """Wait for others without a GPU that fell off the bus: with it in
+        the set every wait fails, and nobody hears of the healthy ones."""
+        with contextlib.suppress(pynvml.NVMLError):
+            # The new one first: no event falls between the two.
+            self._waiter = events.Waiter()
+            worn.free()
 
     def close(self) -> None:
         """Let NVML go; a waiting thread returns first. Never raises."""

@@ -62,6 +62,7 @@ class Nvml:
         self._lock = threading.Lock()
         self._session: session.Session | None = None
         self._uuids: list[str] = []
+        self._silent: frozenset[int] = frozenset()
 
     def observe(self) -> model.Node:
         """:raises HardwareError: NVML gives no usable answer."""
@@ -78,10 +79,15 @@ class Nvml:
         return node
 
     def _has_other_gpus(self, node: model.Node) -> bool:
-        """Whether GPUs came or went since the session was opened."""
+        """Whether GPUs came or went since the session was opened, or one
+        answers again that did not."""
         seen = [gpu.uuid for gpu in node.gpus]
+        silent = frozenset(gpu.index for gpu in node.gpus if gpu.fault)
         before, self._uuids = self._uuids, seen
-        return bool(before) and before != seen
+        silent_before, self._silent = self._silent, silent
+        return (bool(before) and before != seen) or bool(
+            silent_before - silent
+        )
 
     def _opened(self) -> session.Session:
         with self._lock:
@@ -97,13 +103,14 @@ class Nvml:
         with self._lock:
             opened, self._session = self._session, None
             self._uuids = []
+            self._silent = frozenset()
         if opened is not None:
             opened.close()
 
     def wait(self, timeout: float) -> tuple[model.Event, ...] | None:
         """Events within ``timeout`` seconds; None without a session.
 
-        :raises HardwareError: the session is of no more use.
+        :raises HardwareError: events cannot be waited for just now.
         """
         with self._lock:
             opened = self._session

@@ -66,7 +66,9 @@ class EventSet:
     def wait(self, seconds: float) -> states.Event:
         """The next event.
 
-        :raises Refused: TIMEOUT, or ``ended`` where the set was closed.
+        :raises Refused: TIMEOUT, or ``ended`` where the set was closed;
+            GPU_IS_LOST, as nvml.h says, where that is true of any GPU of
+            the set and nothing else is to be told.
         """
         deadline = time.monotonic() + seconds
         with self._watch as sleeper:
@@ -78,6 +80,8 @@ class EventSet:
                 event = self._next()
                 if event is not None:
                     return event
+                if self._has_lost():
+                    raise codes.Refused(codes.GPU_IS_LOST)
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise codes.Refused(codes.TIMEOUT)
@@ -90,6 +94,12 @@ class EventSet:
                     self._seen = event.seq
                     return event
         return None
+
+    def _has_lost(self) -> bool:
+        gpus = self._driver.index().state.gpus
+        lost = {gpu.serial for gpu in gpus if gpu.lost}
+        with self._lock:
+            return any(item.gpu in lost for item in self._registrations)
 
     def _wanted(self, event: states.Event) -> bool:
         return any(item.wants(event) for item in self._registrations)

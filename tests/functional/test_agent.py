@@ -216,6 +216,28 @@ def test_an_xid_is_not_lost_with_the_agent_that_heard_it(
         gpu_node.within(lambda: node.provider().offered == {gpu_node.CLASS: 6})
 
 
+def test_a_lost_gpu_does_not_deafen_the_agent_for_the_others(
+    node: Node,
+) -> None:
+    node.sections["gate"]["scope"] = "gpu"
+    node.write_config()
+    node.create_gpus(2)
+    node.start_agent()
+    node.opens(2)
+    _settle(node)
+    node.gpus.lose_gpu(1)
+    node.opens(1)
+    node.gpus.send_xid(0, 94, (2, 1))
+    gpu_node.within(lambda: node.provider().offered == {gpu_node.CLASS: 6})
+    node.gpus.return_gpu(1)
+    for start in range(7):
+        node.gpus.create_instance(1, "1g.5gb", start)
+    assert node.tool("release").returncode == 0
+    node.opens(2)
+    node.gpus.send_xid(1, 94, (2, 1))
+    gpu_node.within(lambda: node.provider(1).offered == {gpu_node.CLASS: 6})
+
+
 def _settle(node: Node) -> None:
     """Wait until the agent's watcher hears what NVML has to say."""
     node.turn()

@@ -239,6 +239,20 @@ def test_a_lost_gpu_wakes_its_waiter(node: simulator.SimulatedNode) -> None:
         pynvml.nvmlDeviceGetUUID(event.device)
 
 
+def test_with_a_lost_gpu_a_set_only_tells_what_had_come(
+    node: simulator.SimulatedNode,
+) -> None:
+    events = event_set()
+    node.send_xid(0, 94)
+    node.lose_gpu(1)
+    for xid in (94, 79):
+        assert pynvml.nvmlEventSetWait_v2(events, 0).eventData == xid
+    with pytest.raises(pynvml.NVMLError_GpuIsLost):
+        pynvml.nvmlEventSetWait_v2(events, LONG_MS)
+    with pytest.raises(pynvml.NVMLError_Timeout):
+        pynvml.nvmlEventSetWait_v2(event_set(gpus=(0,)), 0)
+
+
 class Waiter(threading.Thread):
     """Waits in a thread and keeps the return code."""
 

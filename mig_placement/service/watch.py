@@ -12,6 +12,7 @@
 """A thread that waits for NVML events and changed files, and wakes."""
 
 import collections.abc
+import logging
 import pathlib
 import threading
 
@@ -19,6 +20,8 @@ from mig_placement import exception
 from mig_placement.hardware import model
 from mig_placement.service import files
 from mig_placement.service import nvml
+
+LOG = logging.getLogger(__name__)
 
 # How late a changed file is seen, at the most, and how long letting go of
 # NVML may take; each turn costs a few system calls.
@@ -86,6 +89,11 @@ class Watcher:
             events = self._nvml.wait(seconds)
         except exception.HardwareError:
             # The next observation finds out what it is; look at it now.
+            self._wake()
+            events = None
+        except Exception as error:
+            # Whatever it is: without this thread no XID is heard any more.
+            LOG.debug("waiting for events failed", exc_info=error)
             self._wake()
             events = None
         if events is None:

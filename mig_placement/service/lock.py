@@ -15,6 +15,7 @@ import contextlib
 import fcntl
 import os
 import pathlib
+import time
 from typing import Self
 
 from mig_placement import exception
@@ -23,6 +24,9 @@ from mig_placement.service import files
 _AGENT = "agent.lock"
 _APPLY = "apply.lock"
 _RETIRE = "retire.lock"
+# Who looks whether a lock is held has it for less than a millisecond.
+_GLANCES = 50
+_GLANCE = 0.01
 
 
 class Lock:
@@ -40,14 +44,20 @@ class Lock:
 
     def __enter__(self) -> Self:
         self._file = _opened(self._path)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not any(map(self._take, range(_GLANCES))):
             os.close(self._file)
             raise exception.ConfigError(
                 self._refusal, where=str(self._path), mend=self._mend
-            ) from error
+            )
         return self
+
+    def _take(self, before: int) -> bool:
+        """:param before: how many tries there have been."""
+        time.sleep(_GLANCE if before else 0)
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        return False
 
     def __exit__(self, *_: object) -> None:
         # Whoever watches the file is to look again now.

@@ -11,9 +11,11 @@
 # under the License.
 """Locks are plain files of ours, and nothing in their place does harm."""
 
+import fcntl
 import os
 import pathlib
 import stat
+import threading
 
 import pytest
 
@@ -31,6 +33,17 @@ def test_a_lock_that_is_held_is_seen(tmp_path: pathlib.Path) -> None:
         ):
             pass
     assert not lock.agent_runs(tmp_path)
+
+
+def test_who_only_looks_is_in_nobodys_way(tmp_path: pathlib.Path) -> None:
+    with lock.agent(tmp_path):
+        pass
+    # As agent_runs does, at the moment at which an agent starts.
+    look = (tmp_path / "agent.lock").open()
+    fcntl.flock(look, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    threading.Timer(0.05, look.close).start()
+    with lock.agent(tmp_path):
+        assert look.closed
 
 
 @pytest.mark.parametrize("umask", [0, 0o077])

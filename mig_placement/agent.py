@@ -276,6 +276,9 @@ class Agent:
             # Closing is urgent, and does not wait for what comes of it.
             expected = self._keeper.expects(seen)
             report = self._tell(restore.restoring(seen) if expected else seen)
+            if expected:
+                # It may take minutes, and who asks meanwhile is to know.
+                self._show(dataclasses.replace(report, restoring=True))
             with self._readiness.paused():
                 touched = self._keeper.keep(seen)
             if touched:
@@ -348,6 +351,8 @@ class Agent:
             LOG.error("%s", error)
 
     def _coming(self, report: status.Report) -> str:
+        if report.restoring:
+            return "wait: the layout is being brought back"
         return forecast.sentence(
             report.picture, self._keeper.outlook, report.failed, self._delay
         )

@@ -104,7 +104,7 @@ class Release(_Told):
         state = self.tell(
             settings,
             parsed_args.timeout,
-            lambda value: not _is_held(value) and _is_later(value, before),
+            lambda value: not _is_held(value) and _is_settled(value, before),
         )
         what = "released" if was_held else "no hold was placed"
         if forgotten:
@@ -124,8 +124,9 @@ def _is_held(value: Any) -> bool:
     return any(r["reason"] == "HOLD" for r in value["gate"]["reasons"])
 
 
-def _is_later(value: Any, moment: float) -> bool:
-    return bool(value["written"] >= moment)
+def _is_settled(value: Any, moment: float) -> bool:
+    """Whether it is of a later cycle, and of the end of that."""
+    return bool(value["written"] >= moment) and not value.get("restoring")
 
 
 def _wait(

@@ -44,6 +44,7 @@ class Report:
     :ivar failed: who did not answer, where something failed.
     :ivar uses: who uses which instance, as NVML knows.
     :ivar coming: what the agent will do next.
+    :ivar restoring: the agent changes the geometry just now.
     """
 
     picture: desired.Picture
@@ -56,6 +57,7 @@ class Report:
     failed: str = ""
     uses: usage.Usage = dataclasses.field(default_factory=dict)
     coming: str = ""
+    restoring: bool = False
 
     @property
     def gate(self) -> str:
@@ -143,6 +145,7 @@ def describe(
         },
         "compute_service": report.compute_service,
         "restore": list(report.restore),
+        "restoring": report.restoring,
         "nova": list(report.picture.left_over),
         "gpus": _gpus(report),
     }

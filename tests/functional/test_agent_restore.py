@@ -61,6 +61,35 @@ def test_a_rebooted_node_gets_its_layout_back(node: Node) -> None:
     assert len(node.status()["gpus"][0]["instances"]) == 7
 
 
+def test_the_status_is_closed_while_the_layout_is_brought_back(
+    node: Node,
+) -> None:
+    node.start_agent()
+    node.opens()
+    node.turn()
+    node.gpus.set_delay(500)
+    for gi_id in range(4):
+        node.gpus.destroy_instance(0, (gi_id, 1))
+    gpu_node.within(lambda: node.candidates() == 0)
+    done = node.tool("status")
+    assert node.candidates() == 0, "it is still at work"
+    assert done.returncode == exception.EXIT_MISMATCH, done.stdout
+    assert "next: wait: the layout is being brought back" in done.stdout
+    assert "RESTORING" in done.stdout
+    node.opens()
+    gpu_node.within(lambda: node.status()["gate"]["state"] == "open")
+
+
+def test_a_release_waits_for_what_a_restore_comes_to(node: Node) -> None:
+    node.start_agent()
+    node.opens()
+    assert node.tool("hold", "a", "reset").returncode == exception.EXIT_OK
+    node.gpus.clear(0)
+    node.gpus.set_delay(100)
+    done = node.tool("release")
+    assert "the gate is open" in done.stdout, done.stdout + done.stderr
+
+
 def test_the_boot_fence_does_not_count_the_time_of_a_restore(
     node: Node,
 ) -> None:

@@ -1,0 +1,55 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The first moments of mig-placement-agent."""
+
+import configparser
+import pathlib
+import subprocess
+import sys
+
+from mig_placement import exception
+
+_ROOT = pathlib.Path(__file__).parents[2]
+# A request for a report in the midst of the imports.
+_EARLY = """\
+import os, signal, sys
+from mig_placement.cmd import start
+
+class Signalling:
+    def find_spec(self, name, *_):
+        if name == "oslo_config":
+            os.kill(os.getpid(), signal.SIGUSR2)
+
+assert "oslo_config" not in sys.modules
+sys.meta_path.insert(0, Signalling())
+sys.exit(start.main(["--config-file=/nonexistent"]))
+"""
+
+
+def test_sigusr2_while_the_agent_is_imported_ends_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _EARLY],
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == exception.EXIT_USAGE, done.stderr
+    assert "/nonexistent" in done.stderr
+
+
+def test_the_command_begins_there() -> None:
+    parser = configparser.ConfigParser()
+    parser.read(_ROOT / "setup.cfg")
+    scripts = parser["entry_points"]["console_scripts"].splitlines()
+    assert "mig-placement-agent = mig_placement.cmd.start:main" in scripts

@@ -60,6 +60,10 @@ def sentence(
     for finding in seen.verdict.findings:
         again = f"retry NVML in {_whole(seconds)} s"
         return _OF_NODE.get(finding.reason, again)
+    if seen.verdict.matches and seen.against:
+        return (
+            f"wait: an operator has to mend what closes {_gpus(seen.against)}"
+        )
     if seen.verdict.matches:
         return f"nothing to do; look again in {_whole(seconds)} s"
     return _mismatch(seen, outlook)

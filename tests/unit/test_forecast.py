@@ -57,6 +57,18 @@ def test_a_node_as_declared_leaves_nothing_to_do() -> None:
     assert said == "nothing to do; look again in 60 s"
 
 
+def test_what_vms_or_nova_have_against_a_gpu_is_an_operators_to_mend() -> None:
+    finding = verdict.Finding(verdict.Reason.CONFIG_INVALID, "VMs hold 1")
+    seen = dataclasses.replace(
+        pictures.picture(
+            pictures.judged(0, {"1g.5gb": 7}), pictures.judged(1)
+        ),
+        against={1: (finding,)},
+    )
+    said = forecast.sentence(seen, forecast.Outlook("native"), "", 60)
+    assert said == "wait: an operator has to mend what closes GPU 1"
+
+
 @pytest.mark.parametrize(
     ("reason", "said"),
     [

@@ -130,6 +130,23 @@ def _party(error: exception.MigPlacementError) -> str:
     return "NVML" if isinstance(error, exception.HardwareError) else "the node"
 
 
+def _log_gate(report: status.Report) -> None:
+    if report.gate == "open":
+        LOG.info("gate open%s", report.because())
+    elif report.gate == "closed":
+        LOG.warning(
+            "gate closed%s; no new VM gets a slice of this node; see"
+            " 'mig-placement status'",
+            report.because(),
+        )
+    else:
+        LOG.warning(
+            "gate unknown%s; until Placement is told, it goes on offering"
+            " what it was told last",
+            report.because(),
+        )
+
+
 def _uses(report: status.Report) -> usage.Usage:
     """Who uses which instance, to be shown; nothing is decided by it."""
     with contextlib.suppress(exception.HardwareError):
@@ -248,12 +265,24 @@ class Agent:
             self._keep(report)
         except Exception as error:
             # What cannot be drawn must not end what is kept true.
-            LOG.error("the status was not written", exc_info=error)
+            LOG.error(
+                "unexpected error (%r): 'mig-placement status' and the metrics"
+                " show an older cycle, the gate and VMs are not touched;"
+                " report it with the traceback",
+                error,
+                exc_info=error,
+            )
 
     def _unexpected(self, error: Exception) -> status.Report:
         text = f"unexpected error ({error!r})"
         if text not in self._said:
-            LOG.error("%s; the agent goes on", text, exc_info=error)
+            LOG.error(
+                "unexpected error (%r): the gate is closed where Placement"
+                " answers, running VMs keep their slices, and the agent tries"
+                " again; report it with the traceback",
+                error,
+                exc_info=error,
+            )
         self._retry.failed()
         seen = picture.closed(verdicts.Reason.STARTING, "see the trouble")
         with contextlib.suppress(Exception):
@@ -329,14 +358,13 @@ class Agent:
     def _announce(self, report: status.Report) -> None:
         left_over = report.picture.left_over
         for line in set(left_over) - self._left_over:
-            LOG.warning("%s", line)
+            LOG.warning("Nova's, and nothing to do: %s", line)
         self._left_over = set(left_over)
         line = report.line()
         if line == self._said:
             return
         self._said = line
-        level = logging.INFO if report.gate == "open" else logging.WARNING
-        LOG.log(level, "%s", line)
+        _log_gate(report)
         systemd.notify(f"STATUS={line}")
 
     def _keep(self, report: status.Report) -> None:
@@ -348,7 +376,11 @@ class Agent:
         try:
             files.write_json(status.path(self._settings.run_dir), self._status)
         except exception.ConfigError as error:
-            LOG.error("%s", error)
+            LOG.error(
+                "'mig-placement status' shows an older cycle, the gate and VMs"
+                " are not touched: %s",
+                error,
+            )
 
     def _coming(self, report: status.Report) -> str:
         if report.restoring:
@@ -373,7 +405,7 @@ class Agent:
         systemd.notify("STOPPING=1")
         if not systemd.host_is_stopping():
             # A restart or an upgrade: what is true of the node stays true.
-            LOG.info("stopped; the gate stays as it is")
+            LOG.info("stopped; the gate and VMs stay as they are")
             return
         seen = picture.closed(
             verdicts.Reason.SHUTDOWN, "the host is shutting down"
@@ -381,7 +413,12 @@ class Agent:
         try:
             self._cycle.tell(seen)
         except exception.MigPlacementError as error:
-            LOG.error("the gate could not be closed: %s", error)
+            LOG.error(
+                "the host shuts down, and the gate could not be closed:"
+                " Placement goes on offering its slices until the agent"
+                " starts again; %s",
+                error,
+            )
         else:
             LOG.info("stopped; the gate is closed, the host shuts down")
         self._follow(seen, told=True)

@@ -173,7 +173,11 @@ class Observer:
         except exception.ConfigError as error:
             # An event comes once: what it said must not be lost.
             self._unwritten = valid
-            LOG.error("health marks are kept in memory alone: %s", error)
+            LOG.error(
+                "health marks are not saved: an agent that starts anew would"
+                " offer instances again that an XID closed; %s",
+                error,
+            )
 
     def wanted(self, node: model.Node) -> layout.NodeLayout:
         """The layout of the node.

@@ -89,11 +89,14 @@ class Result:
 
 def waiting_lines(one: plan.GpuPlan) -> list[str]:
     """What of the layout waits for which instance in use."""
+    return [f"GPU {one.gpu.index}: {line}" for line in _waiting(one)]
+
+
+def _waiting(one: plan.GpuPlan) -> list[str]:
     missing = ", ".join(one.missing)
     wants = f" before {missing} can be made" if missing else ""
     return [
-        f"GPU {one.gpu.index}: waiting for {each.slot} ({each.why}){wants}"
-        for each in one.waiting
+        f"waiting for {each.slot} ({each.why}){wants}" for each in one.waiting
     ]
 
 
@@ -200,8 +203,7 @@ class Restorer:
                     break
                 again = self._round(wanted, indices, tree, allowed)
                 result = _joined(result, again)
-        for line in result.lines():
-            LOG.info("restore: %s", line)
+        _log(result)
         return result
 
     def may_pass(self, result: Result) -> bool:
@@ -285,7 +287,12 @@ class Restorer:
         says "Cannot obtain unbindLock".
         """
         if gpu.instances or usage.processes_on(gpu.index):
-            LOG.warning("%s is in use; not run: %s", gpu, template)
+            LOG.warning(
+                "%s is in use, stays closed and keeps its VMs: a command that"
+                " it waits for is not run; stop what uses it: %s",
+                gpu,
+                template,
+            )
             return False
         self._nvml.let_go()
         text = template.format(pci_address=gpu.pci_address, index=gpu.index)
@@ -295,7 +302,11 @@ class Restorer:
         """sriov-manage leaves the GPU without its driver if it dies."""
         there = nvml.functions(self._settings)
         if there is not None and not there.is_bound(gpu.pci_address):
-            LOG.error("%s has no driver after sriov_command; binding it", gpu)
+            LOG.error(
+                "%s was left without its driver by [layout] sriov_command; it"
+                " stays closed while the agent binds it again",
+                gpu,
+            )
             there.bind(gpu.pci_address)
 
     def _has_functions(self, gpu: model.Gpu) -> bool:
@@ -306,7 +317,13 @@ class Restorer:
             if functions.are_usable(there.sriov(gpu.pci_address), self._way):
                 return True
             if time.monotonic() > until:
-                LOG.error("%s shows no usable virtual function", gpu)
+                LOG.error(
+                    "%s shows no usable virtual function %g s after SR-IOV was"
+                    " switched on, and stays closed; see dmesg and"
+                    " 'systemctl status nvidia-vgpu-mgr'",
+                    gpu,
+                    _FUNCTIONS_WAIT,
+                )
                 break
             time.sleep(_FUNCTIONS_POLL)
         return False
@@ -324,6 +341,22 @@ class Restorer:
     def _reset_one(self, index: int) -> bool:
         gpu = self._nvml.observe().gpus[index]
         return self._run_alone(gpu, self._settings.reset_command)
+
+
+def _log(result: Result) -> None:
+    for each in result.outcomes:
+        if each.failed:
+            LOG.error(
+                "the layout of %s was not brought back, and it stays closed;"
+                " running VMs keep their slices: %s",
+                each.gpu,
+                each.text(),
+            )
+        else:
+            LOG.info("layout of %s: %s", each.gpu, each.text())
+    for one in result.plans:
+        for line in _waiting(one):
+            LOG.info("layout of %s: %s", one.gpu, line)
 
 
 def _joined(first: Result, second: Result) -> Result:

@@ -153,7 +153,7 @@ class Retirer:
             # and no record of an earlier time that it was taken out.
             uuid = step.provider.uuid
             self.remember(self.records.with_orphan(uuid, None))
-        LOG.info("Placement: %s", step)
+        LOG.info("Placement, to retire: %s", step)
         try:
             self._client.do(step)
         except clients.ConflictError as conflict:
@@ -204,7 +204,12 @@ class GoneGpus:
                 left = self._retirer.advance(uuid, orphan=True)
                 self._tell(uuid, left)
         except exception.MigPlacementError as error:
-            self._say("", f"providers are not retired: {error}")
+            if self._is_new("", str(error)):
+                LOG.warning(
+                    "providers of GPUs that are gone are not retired, and"
+                    " offer nothing meanwhile: %s",
+                    error,
+                )
         else:
             self._said.pop("", None)
 
@@ -238,15 +243,30 @@ class GoneGpus:
         return records
 
     def _tell(self, uuid: str, left: retire.Left | None) -> None:
-        if isinstance(left, retire.Keep):
-            self._say(uuid, f"{left.provider.name} is kept: {left}")
-        elif isinstance(left, retire.Wait):
-            self._say(uuid, f"{left.provider.name} is empty: {left}")
-        else:
+        if left is None or isinstance(left, retire.Back):
             self._said.pop(uuid, None)
+        elif self._is_new(uuid, str(left)):
+            _log(left)
 
-    def _say(self, about: str, line: str) -> None:
+    def _is_new(self, about: str, line: str) -> bool:
         """Once per change; the seconds of a wait are said but once."""
-        if self._said.get(about) != line:
-            self._said[about] = line
-            LOG.warning("%s", line)
+        before = self._said.get(about)
+        self._said[about] = line
+        return line != before
+
+
+def _log(left: retire.Keep | retire.Wait) -> None:
+    if isinstance(left, retire.Keep):
+        LOG.warning(
+            "provider %s: its GPU is gone, and it is kept: %s; no new VM gets"
+            " a slice of it; delete or move those VMs",
+            left.provider.name,
+            left,
+        )
+    else:
+        LOG.warning(
+            "provider %s: its GPU is gone, and it offers nothing; what is left"
+            " to do: %s",
+            left.provider.name,
+            left,
+        )

@@ -74,7 +74,7 @@ def _error(error: type[exception.MigPlacementError]) -> list[str]:
     ]
 
 
-class _Generated(Directive):
+class Generated(Directive):
     """Puts what the code says where it stands."""
 
     def lines(self) -> list[str]:
@@ -88,14 +88,14 @@ class _Generated(Directive):
         return parent.children
 
 
-class Reasons(_Generated):
+class Reasons(Generated):
     """Every reason of a closed gate."""
 
     def lines(self) -> list[str]:
         return lines()
 
 
-class Errors(_Generated):
+class Errors(Generated):
     """Every error that a command may end with."""
 
     def lines(self) -> list[str]:

@@ -10,6 +10,7 @@ extensions = [
     "oslo_config.sphinxext",
     "cliff.sphinxext",
     "mig_commands",
+    "mig_log_lines",
     "mig_reasons",
 ]
 project = "mig_placement"

@@ -117,8 +117,8 @@ def _warn(options: cfg.ConfigOpts) -> None:
     """Say what is allowed, and dangerous."""
     for path in sources.told_to_all(conf.read_from(options)):
         LOG.warning(
-            "%s has a password that every user of the host may read;"
-            " chmod 0640 it",
+            "%s has a password that every user of the host may read, and"
+            " change Placement with; chmod 0640 it",
             path,
         )
     for group in (placement_options.GROUP, nova_options.GROUP):
@@ -173,7 +173,11 @@ def _close(options: cfg.ConfigOpts, error: exception.ConfigError) -> None:
         synchronizer.sync(lambda tree: desired.desired(tree, seen, rules))
     except Exception as trouble:
         # Whatever it is: the configuration's error is what is to be told.
-        LOG.error("the gate could not be closed: %s", trouble)
+        LOG.error(
+            "the configuration cannot be used, and the gate could not be"
+            " closed: Placement goes on offering what it was told last; %s",
+            trouble,
+        )
 
 
 def _attach(options: cfg.ConfigOpts) -> functions.Attach:
@@ -199,7 +203,9 @@ def _serve(arguments: list[str]) -> None:
             raise
         with lock.agent(settings.run_dir):
             LOG.info(
-                "%s %s on %s", _PROG, version.version(), settings.root_name
+                "mig-placement-agent %s starts on %s",
+                version.version(),
+                settings.root_name,
             )
             _run(arguments, options, waker)
 
@@ -230,7 +236,11 @@ def _renewed(
         log.setup(fresh, "mig_placement")
     except Exception as error:
         # A typo must not take the agent away from a running node.
-        LOG.error("the configuration stays as it was: %s", error)
+        LOG.error(
+            "the configuration stays as it was, and so do the gate and VMs:"
+            " what was read anew cannot be used; %s",
+            error,
+        )
         return options, _built(options, waker, measured)
     LOG.info("configuration read again")
     return fresh, running

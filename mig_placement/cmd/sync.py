@@ -25,6 +25,8 @@ from mig_placement.placement import sync
 from mig_placement.service import nvml
 from mig_placement.service import way as ways
 
+LOG = logging.getLogger(__name__)
+
 
 class Sync(base.Mixin, lister.Lister):
     """Observe, compare and bring Placement in step, once.
@@ -78,7 +80,9 @@ def once(
         one = cycle.Cycle(settings, library, synchronizer)
         seen = one.look()
         for finding in seen.verdict.findings:
-            logging.getLogger(__name__).warning("%s", finding)
+            LOG.warning(
+                "the gate is closed, no new VM gets a slice: %s", finding
+            )
         return one.would_tell(seen) if dry_run else one.tell(seen)
     finally:
         library.let_go()

@@ -43,6 +43,7 @@ Progress = collections.abc.Callable[[int, plans.Step], None]
 class Outcome:
     """What became of one GPU's plan.
 
+    :ivar gpu: as it was before.
     :ivar done: steps that were made.
     :ivar error: why a step failed; empty where none did.
     :ivar kept: what was done was right, and stays.
@@ -53,7 +54,7 @@ class Outcome:
     :ivar exists: the instances at the end, where the roll-back failed.
     """
 
-    index: int
+    gpu: model.Gpu
     done: tuple[plans.Step, ...] = ()
     error: str = ""
     kept: bool = False
@@ -63,28 +64,30 @@ class Outcome:
     exists: tuple[str, ...] = ()
 
     @property
+    def index(self) -> int:
+        return self.gpu.index
+
+    @property
     def failed(self) -> bool:
         return bool(self.error)
 
     def __str__(self) -> str:
+        return f"GPU {self.index}: {self.text()}"
+
+    def text(self) -> str:
+        """What became of it, without saying of which GPU."""
         if self.needs_reset:
-            return f"GPU {self.index}: MIG mode waits for a reset of the GPU"
+            return "MIG mode waits for a reset of the GPU"
         if self.needs_sriov:
-            return f"GPU {self.index}: SR-IOV is to be switched on"
+            return "SR-IOV is to be switched on"
         if not self.error:
-            return f"GPU {self.index}: {len(self.done)} steps done"
+            return f"{len(self.done)} steps done"
         if self.kept:
-            return f"GPU {self.index}: {self.error}; the instances are kept"
+            return f"{self.error}; the instances are kept"
         if self.rolled_back:
-            return (
-                f"GPU {self.index}: {self.error}; it has the geometry again"
-                " that it had"
-            )
+            return f"{self.error}; it has the geometry again that it had"
         now = ", ".join(self.exists) or "no instance"
-        return (
-            f"GPU {self.index}: {self.error}; it could not be rolled back"
-            f" and now has {now}"
-        )
+        return f"{self.error}; it could not be rolled back and now has {now}"
 
 
 def apply(
@@ -114,22 +117,22 @@ def _apply_one(
     try:
         for step in one.steps:
             if _waits_for_reset(one, step, done):
-                return Outcome(index, tuple(done), needs_reset=True)
+                return Outcome(one.gpu, tuple(done), needs_reset=True)
             if isinstance(step, plans.EnableSriov):
-                return Outcome(index, tuple(done), needs_sriov=True)
+                return Outcome(one.gpu, tuple(done), needs_sriov=True)
             in_force = hands.do(index, step)
             done.append(step)
             progress(index, step)
             if not in_force:
-                return Outcome(index, tuple(done), needs_reset=True)
+                return Outcome(one.gpu, tuple(done), needs_reset=True)
     except exception.HardwareError as error:
         if len(done) < len(one.steps) and isinstance(
             one.steps[len(done)], plans.SetVgpuType
         ):
             # The instances are as declared, and only wait for their types.
-            return Outcome(index, tuple(done), str(error), kept=True)
+            return Outcome(one.gpu, tuple(done), str(error), kept=True)
         return _rolled_back(one, tuple(done), str(error), hands)
-    return Outcome(index, tuple(done))
+    return Outcome(one.gpu, tuple(done))
 
 
 def _waits_for_reset(
@@ -158,11 +161,11 @@ def _rolled_back(
         now = hands.look(index)
     except exception.HardwareError as again:
         return Outcome(
-            index, done, f"{error}; {again}", exists=_existing(index, hands)
+            one.gpu, done, f"{error}; {again}", exists=_existing(index, hands)
         )
     if geometry(now) == geometry(one.gpu):
-        return Outcome(index, done, error, rolled_back=True)
-    return Outcome(index, done, error, exists=_existing(index, hands))
+        return Outcome(one.gpu, done, error, rolled_back=True)
+    return Outcome(one.gpu, done, error, exists=_existing(index, hands))
 
 
 def _way_back(

@@ -134,6 +134,12 @@ class Guard:
         if line == self._line:
             return
         self._line = line
-        level = logging.WARNING if is_trouble else logging.INFO
-        LOG.log(level, "compute service: %s", line)
+        if is_trouble:
+            LOG.warning(
+                "compute service: %s; it is as it was, and Placement's gate"
+                " holds without it",
+                line,
+            )
+        else:
+            LOG.info("compute service: %s", line)
         self._on_change()

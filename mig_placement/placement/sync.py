@@ -371,8 +371,9 @@ def _missing(unknown: frozenset[str]) -> frozenset[str]:
     missing = frozenset(t for t in unknown if not names.is_custom(t))
     if missing:
         LOG.warning(
-            "Placement does not know %s, which is not set: its os-traits is"
-            " older than the agent's",
+            "Placement does not know %s: our providers go without, and a"
+            " flavor that requires it finds no host; upgrade os-traits where"
+            " Placement runs, and restart it",
             ", ".join(sorted(missing)),
         )
     return missing

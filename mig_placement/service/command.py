@@ -32,19 +32,43 @@ def run(command: str, timeout: float) -> bool:
     :returns: whether it ended by itself with status 0, which proves
         nothing of what it did.
     """
-    LOG.info("running: %s", command)
+    LOG.info("running, with its output after '|': %s", command)
     try:
         with tempfile.TemporaryFile() as output:
             status = _status_of(shlex.split(command), timeout, output)
             _log_output(output)
     except (OSError, ValueError) as error:
-        LOG.error("cannot be run (%s): %s", error, command)
+        LOG.error(
+            "a command of [layout] cannot be run (%s); GPUs that wait for it"
+            " stay closed; correct it: %s",
+            error,
+            command,
+        )
         return False
     if status is None:
-        LOG.error("killed after %g s: %s", timeout, command)
+        LOG.error(
+            "killed after %g s ([layout] apply_timeout), a command of"
+            " [layout]; GPUs that wait for it stay closed; see its output"
+            " above, or give it more time: %s",
+            timeout,
+            command,
+        )
         return False
-    LOG.info("exit status %d: %s", status, command)
+    _log_status(status, command)
     return status == 0
+
+
+def _log_status(status: int, command: str) -> None:
+    if status:
+        LOG.warning(
+            "exit status %d of a command of [layout]; the agent believes what"
+            " it sees: GPUs that are not as declared stay closed; see its"
+            " output above: %s",
+            status,
+            command,
+        )
+    else:
+        LOG.info("exit status 0: %s", command)
 
 
 def _status_of(

@@ -67,7 +67,8 @@ class Exporter:
             self._said = trouble
             LOG.error(
                 "[metrics] listen: cannot listen on %s (%s); the agent goes"
-                " on without metrics and tries again",
+                " on without metrics and tries again; free the address, or"
+                " name another",
                 self._listen,
                 trouble,
             )

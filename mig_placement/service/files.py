@@ -169,6 +169,13 @@ def read_json(path: pathlib.Path) -> Any:
         ) from error
 
 
+def of_no_use(path: pathlib.Path, error: Exception) -> str:
+    """Why a file is not what we wrote, in one line that names it."""
+    if isinstance(error, exception.ConfigError):
+        return str(error)
+    return f"{path}: not as it was written ({error!r}); remove the file"
+
+
 def _read(path: pathlib.Path) -> str:
     with open(open_plain(path, os.O_RDONLY), encoding="utf-8") as file:
         found = os.fstat(file.fileno())

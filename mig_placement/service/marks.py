@@ -42,7 +42,11 @@ def read(run_dir: pathlib.Path) -> health.Marks:
         ValueError,
         OverflowError,
     ) as error:
-        LOG.warning("health marks are lost: %s", error)
+        LOG.warning(
+            "health marks are lost: instances that an XID closed are offered"
+            " again; look for XIDs in dmesg; %s",
+            files.of_no_use(path(run_dir), error),
+        )
         return frozenset()
 
 

@@ -74,12 +74,15 @@ class Reporter:
                 self._write()
             except ImportError as error:
                 LOG.error(
-                    "no report on SIGUSR2 (%s); pip install"
+                    "no report on SIGUSR2 (%s); the agent goes on; pip install"
                     " 'mig-placement[reports]'",
                     error,
                 )
             except Exception:
-                LOG.exception("no report on SIGUSR2; the agent goes on")
+                LOG.exception(
+                    "no report on SIGUSR2; the agent goes on; see that its"
+                    " user may write to [oslo_reports] log_dir"
+                )
         os.close(reader)
 
     def _write(self) -> None:

@@ -76,7 +76,9 @@ class Readiness:
             self._sent = True
             if late:
                 LOG.warning(
-                    "Placement did not answer within boot_fence_timeout;"
-                    " letting nova-compute start"
+                    "Placement was not told of this node within [gate]"
+                    " boot_fence_timeout, and nova-compute may start: until"
+                    " it is, new VMs may be sent to slices that are gone; see"
+                    " that Placement answers"
                 )
             systemd.notify("READY=1")

@@ -25,6 +25,8 @@ from mig_placement.service import files
 LOG = logging.getLogger(__name__)
 
 _NAME = "retire.json"
+# What a file of another shape leads to.
+_WRONG = (LookupError, TypeError, ValueError, AttributeError)
 _BOOT_ID = pathlib.Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -114,11 +116,12 @@ def read(where: pathlib.Path) -> Records | None:
     try:
         value = files.read_json(where)
         return None if value is None else _records(value)
-    except (exception.ConfigError, LookupError, TypeError, ValueError) as e:
-        LOG.warning("what waits to be retired is counted anew: %s", e)
-        return None
-    except AttributeError:
-        LOG.warning("%s is of no use: waiting is counted anew", where)
+    except (exception.ConfigError, *_WRONG) as error:
+        LOG.warning(
+            "providers that wait to be deleted wait anew, and offer nothing"
+            " meanwhile: %s",
+            files.of_no_use(where, error),
+        )
         return None
 
 

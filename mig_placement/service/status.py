@@ -11,6 +11,7 @@
 # under the License.
 """The status file: what the agent last saw and did, for people and tools."""
 
+import collections.abc
 import dataclasses
 import datetime
 import os
@@ -76,14 +77,21 @@ class Report:
         ]
 
     def reasons(self) -> tuple[verdicts.Finding, ...]:
+        return self._reasons({})
+
+    def _reasons(
+        self, gpus: collections.abc.Mapping[int, hardware.Gpu]
+    ) -> tuple[verdicts.Finding, ...]:
+        """:param gpus: those that are named by their address too."""
         judged = self.picture.verdict
         return (
             *judged.findings,
             *(
                 dataclasses.replace(
-                    finding, detail=f"GPU {gpu.index}: {finding.detail}"
+                    finding, detail=f"{name}: {finding.detail}"
                 )
                 for gpu in judged.gpus
+                for name in [gpus.get(gpu.index, f"GPU {gpu.index}")]
                 for finding in self._of_gpu(gpu)
             ),
         )
@@ -96,10 +104,15 @@ class Report:
 
     def line(self) -> str:
         """One line for logs and systemd."""
-        reasons = "; ".join(str(finding) for finding in self.reasons())
-        line = f"gate {self.gate}"
-        line = f"{line}: {reasons}" if reasons else line
-        return f"{line}; {self.trouble}" if self.trouble else line
+        return f"gate {self.gate}{self.because()}"
+
+    def because(self) -> str:
+        """What follows the word: reasons and trouble, if any."""
+        node = self.picture.node
+        gpus = {gpu.index: gpu for gpu in (node.gpus if node else ())}
+        reasons = "; ".join(map(str, self._reasons(gpus)))
+        reasons = f": {reasons}" if reasons else ""
+        return f"{reasons}; {self.trouble}" if self.trouble else reasons
 
 
 def now() -> str:

@@ -802,7 +802,7 @@ def test_a_memory_that_cannot_be_written_retires_nothing(
         host.follow(1, agent=agent)
         host.seconds += 10
     assert host.cloud.provider(uuid).parent == host.root
-    assert caplog.text.count("providers are not retired") == 1
+    assert caplog.text.count("are gone are not retired") == 1
 
 
 def _retires(node: Node, after: float) -> None:

@@ -12,6 +12,8 @@
 
 """Every exception that leaves a module of ours, under one base."""
 
+from typing import Self
+
 # The exit statuses of the commands; the design fixes them.
 EXIT_OK = 0
 EXIT_UNEXPECTED = 1
@@ -19,6 +21,16 @@ EXIT_USAGE = 2
 EXIT_MISMATCH = 3
 EXIT_NO_NVML = 4
 EXIT_NO_PLACEMENT = 5
+
+
+def one_line(text: str) -> str:
+    """The text as a log or a terminal may be given it.
+
+    Texts of other programs (YAML, NVML, HTTP) may bring new lines, and what
+    a terminal takes for a command.
+    """
+    line = " ".join(text.split())
+    return "".join(char if char.isprintable() else "?" for char in line)
 
 
 class MigPlacementError(Exception):
@@ -31,21 +43,17 @@ class MigPlacementError(Exception):
 
     exit_status = EXIT_UNEXPECTED
 
-    def __init__(self, what: str, *, where: str = "", mend: str = "") -> None:
+    def __init__(self, what: str, *, where: str, mend: str) -> None:
         self.what = what
         self.where = where
         self.mend = mend
-        super().__init__(self._line())
+        line = f"{where}: {what}" if where else what
+        super().__init__(one_line(f"{line}; {mend}" if mend else line))
 
-    def _line(self) -> str:
-        line = f"{self.where}: {self.what}" if self.where else self.what
-        line = f"{line}; {self.mend}" if self.mend else line
-        # Texts of other programs (YAML, NVML, HTTP) may bring new lines, and
-        # what a terminal takes for a command.
-        return "".join(
-            char if char.isprintable() else "?"
-            for char in " ".join(line.split())
-        )
+    @classmethod
+    def again(cls, line: str) -> Self:
+        """An error that was one line already, in a verdict for instance."""
+        return cls(line, where="", mend="")
 
 
 class ConfigError(MigPlacementError):

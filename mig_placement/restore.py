@@ -236,8 +236,9 @@ class Restorer:
         tree = self._teller.close(restoring(seen))
         if tree is not None and not allocated.is_closed(tree):
             raise exception.PlacementConflict(
-                "the gate was closed and is not closed when read back",
-                where="Placement",
+                "the gate was closed and is open when read back; no GPU was"
+                " changed",
+                where=f"Placement, {tree.root.name}",
                 mend="see who else writes to the providers of this node",
             )
         return tree

@@ -162,7 +162,8 @@ class Retirer:
 
 def _quarrel(uuid: str) -> exception.PlacementConflict:
     return exception.PlacementConflict(
-        f"{_ROUNDS} decisions in a row met newer states",
+        f"others changed what was to be written, {_ROUNDS} times in a row"
+        " (409)",
         where=f"Placement, provider {uuid}",
         mend="see who else writes to it",
     )

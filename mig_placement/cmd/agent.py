@@ -65,7 +65,9 @@ def _set_up_log(options: cfg.ConfigOpts) -> None:
         log.setup(options, "mig_placement")
     except (log.LogConfigError, cfg.Error, OSError, ValueError) as error:
         raise exception.ConfigError(
-            f"logging cannot be set up ({error})", where="configuration"
+            f"logging cannot be set up ({error})",
+            where="configuration",
+            mend="correct the option, or let the agent's user write the file",
         ) from error
 
 

@@ -243,8 +243,7 @@ def _tell(found: fleet.Fleet) -> None:
         *(f"{g.node} {g.address}: {g.trouble}" for g in found.troubled),
     ]
     for line in lines[:_MOST_LINES]:
-        told = exception.MigPlacementError(line)
-        print(f"mig-placement: {told}", file=sys.stderr)
+        print(f"mig-placement: {exception.one_line(line)}", file=sys.stderr)
     if len(lines) > _MOST_LINES:
         print(
             f"mig-placement: and {len(lines) - _MOST_LINES} more like these",

@@ -146,7 +146,8 @@ def _wait(
                 return _nothing_offered(settings)
         time.sleep(_POLL)
     raise exception.PlacementUnreachable(
-        f"the agent did not confirm it within {timeout:g} s",
+        f"the agent did not confirm it within {timeout:g} s; until it does,"
+        " Placement offers what it did before",
         where="mig-placement-agent",
         mend="look at 'mig-placement status'; it goes on trying",
     )

@@ -154,10 +154,12 @@ def _observed(seen: desired.Picture) -> model.Node:
         return seen.node
     finding = seen.verdict.findings[0]
     if finding.reason is verdicts.Reason.HARDWARE_ERROR:
-        raise exception.HardwareError(finding.detail)
+        raise exception.HardwareError.again(finding.detail)
     if finding.reason is verdicts.Reason.RESTORING:
         raise exception.ConfigError(
-            finding.detail, mend="wait for it, and try again"
+            finding.detail,
+            where="this node",
+            mend="wait for it, and try again",
         )
     raise exception.ConfigError(
         finding.detail,

@@ -37,7 +37,10 @@ class _Simulate(base.Mixin, command.Command):
             )
         except simulator.SimulatorError as error:
             raise exception.ConfigError(
-                str(error), where=f"simulated node {parsed_args.state}"
+                str(error),
+                where=f"simulated node {parsed_args.state}",
+                mend="'mig-placement simulate show' tells what there is,"
+                " 'simulate create --overwrite' makes it anew",
             ) from error
         if said:
             self.app.stdout.write(f"{said}\n")
@@ -116,7 +119,11 @@ class Show(base.Mixin, lister.Lister):
         try:
             summary = simulator.SimulatedNode(parsed_args.state).summary()
         except simulator.SimulatorError as error:
-            raise exception.ConfigError(str(error)) from error
+            raise exception.ConfigError(
+                str(error),
+                where=f"simulated node {parsed_args.state}",
+                mend="make one with 'mig-placement simulate create'",
+            ) from error
         return ("Field", "Value"), [
             (name, json.dumps(value)) for name, value in summary.items()
         ]

@@ -123,7 +123,8 @@ def _understood(
         return _fields(value, runs), _drawn(value, width)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise exception.ConfigError(
-            f"the status file is of another version ({error!r})",
+            f"it is of another version ({error!r})",
+            where="the status file",
             mend="restart mig-placement-agent",
         ) from error
 

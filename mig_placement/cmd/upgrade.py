@@ -71,7 +71,7 @@ def _failure(details: str) -> Result:
 
 def _shown(details: str) -> str:
     """Files and NVML may bring what a terminal takes for a command."""
-    return str(exception.MigPlacementError(details))
+    return exception.one_line(details)
 
 
 class Checks(upgradecheck.UpgradeCommands):

@@ -220,8 +220,10 @@ class ServerProcess:
             errors="replace"
         )
         return exception.MigPlacementError(
-            f"{self._name} did not start: {status}: {tail.strip()}",
+            f"{self._name} did not start: {status}; its last words:"
+            f" {tail.strip() or 'none'}",
             where=self.url,
+            mend="see what they complain of, or whether the host is too busy",
         )
 
 

@@ -188,7 +188,9 @@ def _wanted(
         count = _count(walk, key.text, node)
     if count > _MAX_COUNT:
         raise walk.error(
-            node, f"{key.text}: {count} are too many", "no GPU has so many"
+            node,
+            f"{key.text}: {count} are too many",
+            "declare fewer: no GPU has so many",
         )
     return declared.MigDevices(key.text, count, placements, key.line)
 

@@ -230,5 +230,5 @@ def _unreadable(path: str, why: str) -> exception.HardwareError:
 
 def _refused(address: str, what: str, mend: str) -> exception.HardwareError:
     return exception.HardwareError(
-        what, where=f"virtual function {address}", mend=mend
+        what, where=f"PCI device {address}", mend=mend
     )

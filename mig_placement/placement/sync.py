@@ -115,8 +115,9 @@ class Synchronizer:
                 assert self._tree is not None  # noqa: S101 (for mypy)
                 return Outcome(self._tree, desired, tuple(done))
         raise exception.PlacementConflict(
-            f"{_ROUNDS} decisions in a row met newer states",
-            where="Placement",
+            "others changed what was to be written,"
+            f" {_ROUNDS} times in a row (409)",
+            where=f"Placement, {self._root_name}",
             mend="see who else writes to the providers of this node",
         )
 

@@ -109,17 +109,17 @@ _CASES = {
     "401": Case(_error(401), "credentials are refused (401)"),
     "403": Case(_error(403), "may not do this (403)"),
     "403 of writes": Case(_error(403), "may not do this (403)", "PUT", _OURS),
-    "404 on ours": Case(_error(404), "met newer states", "PUT", _OURS),
+    "404 on ours": Case(_error(404), "others changed", "PUT", _OURS),
     "404 on a read": Case(_error(404), "HTTP status 404", "GET", "in_tree="),
     **{
         f"409 {code}": Case(
             _error(409, f"placement.{code}"), says, "PUT", _OURS
         )
         for code, says in (
-            ("concurrent_update", "met newer states"),
-            ("inventory.inuse", "met newer states"),
-            ("resource_provider.inuse", "met newer states"),
-            ("undefined_code", "met newer states"),
+            ("concurrent_update", "others changed"),
+            ("inventory.inuse", "others changed"),
+            ("resource_provider.inuse", "others changed"),
+            ("undefined_code", "others changed"),
             ("duplicate_name", "name is taken"),
         )
     },

@@ -11,6 +11,8 @@
 # under the License.
 """An error is one line that does no harm to a log or a terminal."""
 
+import pytest
+
 from mig_placement import exception
 
 
@@ -19,3 +21,16 @@ def test_an_error_is_one_printable_line() -> None:
         "a\nb\x1b[2J\x07\u2028c", where="d", mend="\x9be"
     )
     assert str(error) == "d: a b?[2J? c; ?e"
+
+
+def test_an_error_that_is_told_again_is_the_same_line() -> None:
+    error = exception.HardwareError("a", where="b", mend="c")
+    assert str(exception.HardwareError.again(str(error))) == "b: a; c"
+
+
+@pytest.mark.parametrize("given", [{"where": "here"}, {"mend": "do it"}])
+def test_no_error_comes_without_its_place_or_its_mend(
+    given: dict[str, str],
+) -> None:
+    with pytest.raises(TypeError):
+        exception.MigPlacementError("it broke", **given)

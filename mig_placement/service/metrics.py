@@ -98,10 +98,10 @@ class Collector(registry.Collector):
         self._measured = measured
 
     def collect(self) -> collections.abc.Iterator[core.Metric]:
-        yield _gauge("build_info", [((version.version(),), 1)])
+        yield _family("build_info", [((version.version(),), 1)])
         if (status := self._measured.status) is not None:
             for name, samples in _of_status(status).items():
-                yield _gauge(name, samples)
+                yield _family(name, samples)
         yield from self._counters()
         yield _histogram(
             "cycle_duration_seconds", {(): self._measured.cycles()}
@@ -113,8 +113,8 @@ class Collector(registry.Collector):
 
     def _counters(self) -> collections.abc.Iterator[core.Metric]:
         count = self._measured.count
-        yield _counter("retries", [((), count("retries"))])
-        yield _counter(
+        yield _family("retries", [((), count("retries"))])
+        yield _family(
             "restores",
             [
                 ((result,), count(f"restores_{result}"))
@@ -201,21 +201,14 @@ def _names(instance: dict[str, Any]) -> list[str]:
     return parts or [instance["profile"]]
 
 
-def _gauge(
+def _family(
     name: str, samples: collections.abc.Iterable[_Sample]
 ) -> core.Metric:
-    labels, text = GAUGES[name]
-    family = core.GaugeMetricFamily(_PREFIX + name, text, labels=labels)
-    for values, value in samples:
-        family.add_metric(values, value)
-    return family
-
-
-def _counter(
-    name: str, samples: collections.abc.Iterable[_Sample]
-) -> core.Metric:
-    labels, text = COUNTERS[name]
-    family = core.CounterMetricFamily(_PREFIX + name, text, labels=labels)
+    """A gauge or a counter."""
+    is_gauge = name in GAUGES
+    labels, text = (GAUGES if is_gauge else COUNTERS)[name]
+    kind = core.GaugeMetricFamily if is_gauge else core.CounterMetricFamily
+    family = kind(_PREFIX + name, text, labels=labels)
     for values, value in samples:
         family.add_metric(values, value)
     return family

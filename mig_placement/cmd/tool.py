@@ -21,6 +21,7 @@ from cliff import commandmanager
 
 from mig_placement import exception
 from mig_placement import version
+from mig_placement.cmd import config_options
 
 # Loaded when called: only some need the SDK, which takes long to import.
 _COMMANDS = {
@@ -84,15 +85,11 @@ class Tool(app.App):
         parser: argparse.ArgumentParser = super().build_option_parser(
             *args, **kwargs
         )
-        for name in ("file", "dir"):
-            parser.add_argument(
-                f"--config-{name}",
-                metavar=name.upper(),
-                action="append",
-                default=[],
-                help=f"configuration {name}, as of every OpenStack service;"
-                " may be given more than once",
-            )
+        config_options.add(
+            parser,
+            "configuration {}, as of every OpenStack service; may be given"
+            " more than once",
+        )
         return parser
 
     def interact(self) -> None:
@@ -101,11 +98,7 @@ class Tool(app.App):
 
     def config_arguments(self) -> list[str]:
         """What oslo.config is to parse."""
-        return [
-            f"--config-{name}={value}"
-            for name in ("file", "dir")
-            for value in getattr(self.options, f"config_{name}")
-        ]
+        return config_options.given(self.options)
 
 
 def main(argv: list[str] | None = None) -> int:

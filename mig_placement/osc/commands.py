@@ -26,6 +26,7 @@ from oslo_config import cfg
 
 from mig_placement import exception
 from mig_placement import transport
+from mig_placement.cmd import config_options
 from mig_placement.cmd import flavors
 from mig_placement.cmd import fleet
 from mig_placement.nova import cloud as clouds
@@ -64,25 +65,17 @@ class Flavors(_Mixin, flavors.Flavors, command.Lister):
             action="store_true",
             help="look for flavors of the cloud that ask for slices wrongly",
         )
-        for name in ("file", "dir"):
-            parser.add_argument(
-                f"--config-{name}",
-                metavar=name.upper(),
-                action="append",
-                default=[],
-                help=f"configuration {name} of mig-placement, for the layout"
-                " and the classes; default: none is read",
-            )
+        config_options.add(
+            parser,
+            "configuration {} of mig-placement, for the layout and the"
+            " classes; default: none is read",
+        )
         parser.set_defaults(create=False)
 
     def config_arguments(self, parsed_args: argparse.Namespace) -> list[str]:
-        given = [
-            f"--config-{name}={value}"
-            for name in ("file", "dir")
-            for value in getattr(parsed_args, f"config_{name}")
-        ]
         # Without one oslo.config would look for a node's.
-        return given or [f"--config-file={os.devnull}"]
+        none = f"--config-file={os.devnull}"
+        return config_options.given(parsed_args) or [none]
 
     def cloud(self, options: cfg.ConfigOpts) -> clouds.Cloud:
         return clouds.Cloud(options, self.app.client_manager.sdk_connection)

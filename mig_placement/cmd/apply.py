@@ -14,8 +14,6 @@
 import argparse
 import sys
 
-from cliff import lister
-
 from mig_placement import cycle
 from mig_placement import exception
 from mig_placement import restore
@@ -24,13 +22,15 @@ from mig_placement.cmd import restoring
 from mig_placement.geometry import plan
 
 
-class Apply(base.Mixin, lister.Lister):
+class Apply(base.Lister):
     """Bring the node to its layout.
 
     The gate is closed first, and opened only if the node is as declared
     afterwards. A GPU on which a step fails gets the geometry back that it
     had. Exit status 0: the node is as asked; 3: it is not.
     """
+
+    if_empty = "no steps, nothing was changed"
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)

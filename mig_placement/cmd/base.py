@@ -12,14 +12,18 @@
 """What all commands of the tool share: settings, errors, exit statuses."""
 
 import argparse
+import collections.abc
 import importlib.metadata
 import sys
 from typing import Any
 
+from cliff import lister
 from stevedore import extension
 
 from mig_placement import conf
 from mig_placement import exception
+from mig_placement.cmd import colour
+from mig_placement.cmd import fitting
 from mig_placement.hardware import model
 from mig_placement.hardware import session
 from mig_placement.service import nvml
@@ -40,6 +44,19 @@ class Mixin:
             print(f"mig-placement: {error}", file=sys.stderr)
             return error.exit_status
         return self.exit_status or status
+
+    def produce_output(
+        self,
+        parsed_args: argparse.Namespace,
+        column_names: collections.abc.Sequence[str],
+        data: Any,
+    ) -> int:
+        """:raises ConfigError: none of the columns asked for is there."""
+        _included(parsed_args, column_names)
+        status: int = super().produce_output(  # type: ignore[misc]
+            parsed_args, column_names, data
+        )
+        return status
 
     def get_epilog(self) -> str:
         """None: to find out whose plugin a command is, cliff would read
@@ -72,6 +89,84 @@ def _formatter(
 ) -> extension.Extension[Any]:
     kind = point.load()
     return extension.Extension(point.name, point, kind, kind())
+
+
+class Lister(Mixin, lister.Lister):
+    """A table: for people it fits the terminal, and says that it is empty.
+
+    :cvar if_empty: the line in place of a table without rows.
+    """
+
+    if_empty = "no GPU"
+
+    def produce_output(
+        self,
+        parsed_args: argparse.Namespace,
+        column_names: collections.abc.Sequence[str],
+        data: collections.abc.Iterable[collections.abc.Sequence[Any]],
+    ) -> int:
+        included = _included(parsed_args, column_names)
+        rows = list(data)
+        if parsed_args.formatter == "table":
+            if not rows and not parsed_args.print_empty:
+                self.app.stdout.write(f"{self.if_empty}\n")
+                return exception.EXIT_OK
+            rows = self._fitted(parsed_args, column_names, rows, included)
+        return super().produce_output(parsed_args, column_names, rows)
+
+    def _fitted(
+        self,
+        parsed_args: argparse.Namespace,
+        names: collections.abc.Sequence[str],
+        rows: list[collections.abc.Sequence[Any]],
+        included: list[int],
+    ) -> list[collections.abc.Sequence[Any]]:
+        columns = parsed_args.max_width or colour.columns(self.app.stdout)
+        if not columns:
+            return rows
+        # cliff would cut a name at whatever letter does not fit.
+        parsed_args.max_width = sys.maxsize
+        shown = fitting.fitted(
+            [names[i] for i in included],
+            [[row[i] for i in included] for row in rows],
+            columns,
+        )
+        return [
+            _replaced(row, dict(zip(included, cells, strict=True)))
+            for row, cells in zip(rows, shown, strict=True)
+        ]
+
+
+def _replaced(
+    row: collections.abc.Sequence[Any],
+    cells: collections.abc.Mapping[int, object],
+) -> list[Any]:
+    return [cells.get(i, cell) for i, cell in enumerate(row)]
+
+
+def _included(
+    parsed_args: argparse.Namespace,
+    names: collections.abc.Sequence[str],
+) -> list[int]:
+    """Which columns ``-c`` asks for, in cliff's reading of their names.
+
+    :raises ConfigError: none of them is there.
+    """
+    asked = {_normal(name) for name in parsed_args.columns}
+    found = [
+        i for i, n in enumerate(names) if not asked or _normal(n) in asked
+    ]
+    if not found:
+        raise exception.ConfigError(
+            "no such column",
+            where=f"-c {parsed_args.columns[0]}",
+            mend=f"use one of {', '.join(names)}",
+        )
+    return found
+
+
+def _normal(name: str) -> str:
+    return name.lower().strip().replace(" ", "_")
 
 
 def observe(settings: conf.Settings) -> model.Node:

@@ -17,8 +17,6 @@ import collections.abc
 import dataclasses
 import pathlib
 
-from cliff import lister
-
 from mig_placement import conf
 from mig_placement import exception
 from mig_placement.cmd import base
@@ -37,7 +35,7 @@ from mig_placement.service import way as ways
 _COLUMNS = ("GPU", "PCI address", "Declared", "Observed", "Verdict", "Why")
 
 
-class Check(base.Mixin, lister.Lister):
+class Check(base.Lister):
     """Check the layout, and compare the node with it.
 
     Exit status 0: the node matches; 3: it does not; 2: the layout cannot

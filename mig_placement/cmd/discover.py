@@ -16,8 +16,6 @@ import collections.abc
 import pathlib
 import tempfile
 
-from cliff import lister
-
 from mig_placement import conf
 from mig_placement import exception
 from mig_placement.cmd import base
@@ -31,7 +29,7 @@ _Rows = collections.abc.Iterator[tuple[object, ...]]
 _Table = tuple[tuple[str, ...], _Rows]
 
 
-class Profiles(base.Mixin, lister.Lister):
+class Profiles(base.Lister):
     """Show the GPU instance profiles and placements of each GPU."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -118,7 +116,7 @@ def _profiles(
             )
 
 
-class Discover(base.Mixin, lister.Lister):
+class Discover(base.Lister):
     """Show GPUs, their MIG mode and the instances that exist.
 
     With --functions show their virtual functions, what vGPU type each has,

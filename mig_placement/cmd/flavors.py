@@ -17,7 +17,6 @@ import collections.abc
 from typing import Any
 from typing import TYPE_CHECKING
 
-from cliff import lister
 from oslo_config import cfg
 
 from mig_placement import conf
@@ -42,7 +41,7 @@ _Rows = list[tuple[str, ...]]
 _Table = tuple[tuple[str, ...], _Rows]
 
 
-class Flavors(base.Mixin, lister.Lister):
+class Flavors(base.Lister):
     """Print the commands that make a flavor for each of the layout's profiles.
 
     With --create make them, with --check look for flavors of the cloud
@@ -51,6 +50,8 @@ class Flavors(base.Mixin, lister.Lister):
     Exit status 3: --check found something, or --create found a flavor
     that differs in what it does not change.
     """
+
+    if_empty = "no flavor has anything wrong"
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)

@@ -19,8 +19,6 @@ import re
 import sys
 from typing import Any
 
-from cliff import lister
-
 from mig_placement import conf
 from mig_placement import exception
 from mig_placement.cmd import base
@@ -50,7 +48,7 @@ _Rows = list[tuple[object, ...]]
 _Table = tuple[tuple[str, ...], _Rows]
 
 
-class Fleet(base.Mixin, lister.Lister):
+class Fleet(base.Lister):
     """Show the GPUs of all nodes, class by class, from Placement alone.
 
     It takes two requests for each GPU, 16 for a node of eight, and one for
@@ -60,6 +58,8 @@ class Fleet(base.Mixin, lister.Lister):
     Exit status 3: with --blocked, something is; 5: something could not be
     read, the rest is shown.
     """
+
+    if_empty = "no GPU is as asked for"
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)

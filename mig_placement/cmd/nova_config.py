@@ -16,8 +16,6 @@ import collections.abc
 import pathlib
 import sys
 
-from cliff import lister
-
 from mig_placement import conf
 from mig_placement import exception
 from mig_placement.cmd import base
@@ -34,13 +32,15 @@ from mig_placement.service import way as ways
 _COLUMNS = ("Section", "Option", "Have", "Need", "Why")
 
 
-class NovaConfig(base.Mixin, lister.Lister):
+class NovaConfig(base.Lister):
     """Print the nova.conf fragment for this node's layout.
 
     With --check nova.conf is compared with it instead, and nothing is
     written. Exit status 0: done, or no difference; 3: there are some; 2:
     there is no such fragment, or nova.conf cannot be parsed.
     """
+
+    if_empty = "no difference"
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)

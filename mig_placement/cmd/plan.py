@@ -13,8 +13,6 @@
 
 import argparse
 
-from cliff import lister
-
 from mig_placement import restore
 from mig_placement.cmd import base
 from mig_placement.cmd import drawing
@@ -24,11 +22,13 @@ from mig_placement.hardware import model
 from mig_placement.service import status
 
 
-class Plan(base.Mixin, lister.Lister):
+class Plan(base.Lister):
     """Show the steps from the node as it is to the layout.
 
     Nothing is changed. Every instance that already fits is kept.
     """
+
+    if_empty = "no steps"
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)

@@ -16,7 +16,6 @@ import collections.abc
 import functools
 import time
 
-from cliff import lister
 from oslo_config import cfg
 
 from mig_placement import conf
@@ -42,7 +41,7 @@ _STATES: dict[type[retire.Left], str] = {
 _Left = dict[str, retire.Left | None]
 
 
-class Retire(base.Mixin, lister.Lister):
+class Retire(base.Lister):
     """Take a host's GPUs out of Placement for good.
 
     The gate is closed, every provider emptied and taken from under the
@@ -51,6 +50,8 @@ class Retire(base.Mixin, lister.Lister):
     time. Exit status 0: nothing is left; 3: VMs have allocations, or a
     provider waits.
     """
+
+    if_empty = "Placement has no GPU provider of that host"
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)

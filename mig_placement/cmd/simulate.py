@@ -15,7 +15,6 @@ import argparse
 import json
 
 from cliff import command
-from cliff import lister
 
 from mig_placement import exception
 from mig_placement import simulator
@@ -105,7 +104,7 @@ class Create(_Simulate):
         return f"{len(args.model)} GPUs in {node.path}"
 
 
-class Show(base.Mixin, lister.Lister):
+class Show(base.Lister):
     """Show a node's state, as the simulator keeps it."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:

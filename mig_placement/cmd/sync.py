@@ -14,7 +14,6 @@
 import argparse
 import logging
 
-from cliff import lister
 from oslo_config import cfg
 
 from mig_placement import conf
@@ -28,11 +27,13 @@ from mig_placement.service import way as ways
 LOG = logging.getLogger(__name__)
 
 
-class Sync(base.Mixin, lister.Lister):
+class Sync(base.Lister):
     """Observe, compare and bring Placement in step, once.
 
     Exit status 0: the gate is open; 3: it is closed.
     """
+
+    if_empty = "Placement has it so: nothing to write"
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)

@@ -116,6 +116,30 @@ def test_status_of_an_open_gate_is_done(node: Node) -> None:
     assert value["gpus"][0]["instances"][0]["profile"] == "1g.5gb"
 
 
+def test_a_narrow_table_cuts_no_class_at_a_letter(node: Node) -> None:
+    shown = node.tool("profiles", "--max-width", "80").stdout
+    cells = [line.split("|") for line in shown.splitlines() if "|" in line]
+    classes = [row[5].strip() for row in cells[1:]]
+    assert "CUSTOM_MIG_1G_" in classes
+    assert "5GB" in classes
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("plan", "no steps"),
+        ("apply", "no steps, nothing was changed"),
+        ("sync", "Placement has it so: nothing to write"),
+    ],
+)
+def test_nothing_to_do_is_said(node: Node, command: str, line: str) -> None:
+    node.tool("sync")
+    done = node.tool(command)
+    assert done.returncode == exception.EXIT_OK
+    assert done.stdout.splitlines()[-1] == line
+    assert json.loads(node.tool(command, "-f", "json").stdout) == []
+
+
 def test_help_is_shown_without_a_command(node: Node) -> None:
     done = node.tool()
     assert done.returncode == exception.EXIT_OK
@@ -246,6 +270,12 @@ def test_a_wrong_option_is_2_and_names_it(
 def test_a_missing_configuration_file_is_2(node: Node) -> None:
     node.config.unlink()
     assert str(node.config) in _refused(node, exception.EXIT_USAGE, "check")
+
+
+@pytest.mark.parametrize("command", ["discover", "plan"])
+def test_a_column_that_is_not_there_is_2(node: Node, command: str) -> None:
+    line = _refused(node, exception.EXIT_USAGE, command, "-c", "Colour")
+    assert "-c Colour: no such column; use one of " in line
 
 
 def test_an_unknown_command_is_2(node: Node) -> None:

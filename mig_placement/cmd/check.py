@@ -107,9 +107,9 @@ def _declared(gpu: model.Gpu, wanted: layout.NodeLayout) -> tuple[object, ...]:
 
 
 def counted(profiles: collections.abc.Iterable[str]) -> str:
-    """``3x 1g.5gb + 1x 4g.20gb``, or ``empty``."""
-    counts = collections.Counter(profiles)
-    return " + ".join(f"{n}x {name}" for name, n in counts.items()) or "empty"
+    """``1x 4g.20gb + 3x 1g.5gb``, or ``empty``; the same for the same."""
+    counts = sorted(collections.Counter(profiles).items(), reverse=True)
+    return " + ".join(f"{n}x {name}" for name, n in counts) or "empty"
 
 
 def _rows(

@@ -127,7 +127,7 @@ def gpu(one: Gpu, columns: int | None = None) -> list[Line]:
         if cells or one.declared or one.observed
         for line in (
             [_labelled(label, row(one.slices, cells, width))]
-            if one.slices and width >= _LEAST and _apart(one.slices, cells)
+            if _is_drawn(one.slices, cells, width)
             else _listed(label, cells)
         )
     ]
@@ -141,6 +141,17 @@ def _fitting(count: int, columns: int | None) -> int:
         return _WIDTH
     room = columns - _INDENT - _LABEL - 1
     return min(_WIDTH, room // count)
+
+
+def _is_drawn(
+    count: int, cells: collections.abc.Collection[Cell], width: int
+) -> bool:
+    """Whether the slices can be drawn with a name in each that tells it."""
+    if not count or width < _LEAST or not _apart(count, cells):
+        return False
+    return width == _WIDTH or all(
+        len(_signs(cell) + cell.name) < cell.size * width for cell in cells
+    )
 
 
 def _apart(count: int, cells: collections.abc.Iterable[Cell]) -> bool:

@@ -100,7 +100,8 @@ class Release(_Told):
         settings = self.settings()
         was_held = hold.release(settings.state_dir)
         forgotten = marks.clear(settings.run_dir)
-        before = time.time()
+        # Where nothing changed, the agent has nothing to look at anew.
+        before = time.time() if was_held or forgotten else 0.0
         state = self.tell(
             settings,
             parsed_args.timeout,
@@ -108,7 +109,8 @@ class Release(_Told):
         )
         what = "released" if was_held else "no hold was placed"
         if forgotten:
-            what = f"{what}, {forgotten} health marks forgotten"
+            word = "mark" if forgotten == 1 else "marks"
+            what = f"{what}, {forgotten} health {word} forgotten"
         self.app.stdout.write(f"{what}; {state}\n")
 
 

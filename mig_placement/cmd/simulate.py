@@ -101,7 +101,8 @@ class Create(_Simulate):
             vgpu="" if args.vgpu == "none" else args.vgpu,
             overwrite=args.overwrite,
         )
-        return f"{len(args.model)} GPUs in {node.path}"
+        count = len(args.model)
+        return f"{count} GPU{'s' if count > 1 else ''} in {node.path}"
 
 
 class Show(base.Lister):

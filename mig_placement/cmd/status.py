@@ -78,6 +78,8 @@ class Status(base.Mixin, show.ShowOne):
         settings = self.settings()
         value = _cleaned(status.read(settings.run_dir))
         runs = lock.agent_runs(settings.run_dir)
+        if not runs and "next" in value:
+            value["next"] = "nothing: no agent runs"
         fields, lines = _understood(value, runs, self._columns())
         if not runs:
             print(
@@ -98,6 +100,8 @@ class Status(base.Mixin, show.ShowOne):
     def _draw(self, lines: list[drawing.Line]) -> None:
         stream = self.app.stdout
         coloured = colour.is_wanted(stream)
+        while lines and not lines[-1]:
+            lines.pop()
         stream.write(colour.text([*lines, ()], coloured=coloured))
 
 
@@ -140,7 +144,7 @@ def _fields(value: _Value, runs: bool) -> dict[str, object]:
         "reasons": _Reasons(value["gate"]["reasons"]),
         "hold": value["hold"],
         "next": value["next"],
-        "layout": value["layout"]["label"],
+        "layout": value["layout"]["label"] or "",
         "layout_file": value["layout"]["file"],
         "placement": "in step" if placement["in_step"] else "not in step",
         "placement_trouble": placement["trouble"],

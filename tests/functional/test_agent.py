@@ -356,6 +356,10 @@ def test_a_hold_closes_lets_nvml_go_and_outlives_a_restart(
     assert released.returncode == 0, released.stderr
     assert "the gate is open" in released.stdout
     node.opens()
+    # There is nothing that the agent would have to look at anew.
+    again = node.tool("release", "--timeout", "5")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == "no hold was placed; the gate is open\n"
 
 
 def test_a_hold_works_without_an_agent(node: Node) -> None:

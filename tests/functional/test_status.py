@@ -165,6 +165,8 @@ def test_a_hold_and_its_reason_are_shown(node: Node) -> None:
     done = node.tool("status")
     assert "HOLD: new fans (since" in done.stdout
     assert "next: nothing: held by an operator" in done.stdout
+    assert "None" not in done.stdout
+    assert "\n\n\n" not in done.stdout
     value = json.loads(node.tool("status", "-f", "json").stdout)
     assert value["hold"].startswith("new fans (since")
 

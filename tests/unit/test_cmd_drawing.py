@@ -75,9 +75,14 @@ def test_the_legend_has_only_what_occurs() -> None:
 
 @pytest.mark.parametrize("columns", range(28, 60))
 def test_the_slices_fit_the_terminal(columns: int) -> None:
-    shown = _text(_gpu(_cell("1g.5gb", 0, 1)), columns=columns)
+    shown = _text(_gpu(_cell("1g.5gb", 0, 2)), columns=columns)
     assert shown[2].startswith("  observed |")
     assert len(shown[2]) <= columns
+
+
+def test_no_name_is_cut_on_a_narrow_terminal() -> None:
+    shown = _text(_gpu(_cell("1g.5gb", 2, 1, Mark.MISSING)), columns=42)
+    assert "  observed ?1g.5gb at 2:1" in shown
 
 
 def test_a_terminal_too_narrow_gets_a_list() -> None:

@@ -78,23 +78,23 @@ class Checks(upgradecheck.UpgradeCommands):
     """What ``mig-placement-status upgrade check`` looks at, read once."""
 
     def __init__(self, options: cfg.ConfigOpts) -> None:
-        self._options = options
+        self.options = options
         self._upgrade_checks = _CHECKS
 
     @functools.cached_property
     def settings(self) -> configuration.Settings:
         """:raises ConfigError: an option cannot be used."""
-        return configuration.settings(self._options)
+        return configuration.settings(self.options)
 
     @property
     def files(self) -> list[pathlib.Path]:
         """The configuration files that were read."""
-        return configuration.read_from(self._options)
+        return configuration.read_from(self.options)
 
     @functools.cached_property
     def client(self) -> clients.Client:
         """:raises ConfigError: the credentials are not complete."""
-        return connection.connect(self._options)
+        return connection.connect(self.options)
 
     @functools.cached_property
     def node(self) -> model.Node:
@@ -116,7 +116,7 @@ class Checks(upgradecheck.UpgradeCommands):
     @property
     def nova_files(self) -> list[str]:
         """What is known of Nova's configuration; empty where nothing."""
-        named: list[str] = self._options.nova_conf
+        named: list[str] = self.options.nova_conf
         there = [_NOVA_CONF] if pathlib.Path(_NOVA_CONF).exists() else []
         return named or there
 
@@ -142,6 +142,9 @@ def _configuration(checks: Checks) -> Result:
     trusted = directories.trusted(checks.files)
     directories.check(settings.run_dir, "run_dir", trusted)
     directories.check(settings.state_dir, "state_dir", trusted)
+    misspelt = configuration.misspelt(checks.options)
+    if misspelt:
+        return _warning("; ".join(misspelt))
     told = ", ".join(map(str, sources.told_to_all(checks.files)))
     if told:
         return _warning(

@@ -111,7 +111,7 @@ def parse(
         raise exception.ConfigError(
             sources.error_text(error),
             where="configuration",
-            mend="correct the file",
+            mend=sources.mend(error),
         ) from None
     return conf
 
@@ -133,6 +133,19 @@ def _named(
 def read_from(conf: cfg.ConfigOpts) -> list[pathlib.Path]:
     """The files that the options came from."""
     return sources.found(conf.config_file or (), conf.config_dir or ())
+
+
+def misspelt(conf: cfg.ConfigOpts) -> list[str]:
+    """Options in our sections of the files that are none.
+
+    [nova] has those of its user's plugin as well, and is not judged.
+    """
+    known = {
+        module.GROUP: {option.dest for option in module.OPTS}
+        for module in GROUPS
+        if module is not nova
+    }
+    return sources.unknown(read_from(conf), known)
 
 
 def settings(conf: cfg.ConfigOpts) -> Settings:

@@ -23,6 +23,7 @@ from oslo_config import cfg
 
 # keystoneauth's own default is to wait for ever.
 _TIMEOUT = 30
+_WITH_PASSWORD = frozenset({"password", "v3password"})
 
 
 def register(conf: cfg.ConfigOpts, group: str, service_type: str) -> None:
@@ -32,6 +33,15 @@ def register(conf: cfg.ConfigOpts, group: str, service_type: str) -> None:
     conf.set_default("timeout", _TIMEOUT, group)
     conf.set_default("service_type", service_type, group)
     conf.set_default("valid_interfaces", ["internal", "public"], group)
+
+
+def require_password(conf: cfg.ConfigOpts, group: str) -> None:
+    """keystoneauth misses it at the first request, with a bare Exception.
+
+    :raises ValueError: the plugin asks for a password, and there is none.
+    """
+    if conf[group].auth_type in _WITH_PASSWORD and not conf[group].password:
+        raise ValueError("password is not set")
 
 
 def refuse_passwords_in_urls(conf: cfg.ConfigOpts, group: str) -> None:

@@ -12,6 +12,7 @@
 """The files that options come from: of a sane size, and not for all eyes."""
 
 import collections.abc
+import difflib
 import os
 import pathlib
 import re
@@ -27,6 +28,11 @@ MAX_BYTES = 1 << 20
 _SECRET = re.compile(
     r"(?mi)^\w*(?:password|secret|token)\w*[ \t]*[=:][ \t]*\S"
 )
+
+# Two letters changed places, or one is another.
+_NEAR = 0.8
+# How oslo.config writes where an option came from.
+_LOCATION = re.compile(r"from LocationInfo\(.*?detail='([^']*)'\)")
 
 
 def found(
@@ -73,10 +79,62 @@ def told_to_all(
     ]
 
 
+def unknown(
+    paths: collections.abc.Iterable[pathlib.Path],
+    known: collections.abc.Mapping[str, collections.abc.Collection[str]],
+) -> list[str]:
+    """What oslo.config passes over in silence: misspelt options.
+
+    :param known: the options of each group of ours. What else a file has
+        may be somebody else's, unless it is nearly the name of a group.
+    """
+    return [
+        f"{path}: {line}"
+        for path in paths
+        for group, names in _sections(path).items()
+        for line in _unknown(group, names, known)
+    ]
+
+
+def _sections(path: pathlib.Path) -> dict[str, dict[str, list[str]]]:
+    sections: dict[str, dict[str, list[str]]] = {}
+    cfg.ConfigParser(str(path), sections).parse()
+    return sections
+
+
+def _unknown(
+    group: str,
+    names: collections.abc.Iterable[str],
+    known: collections.abc.Mapping[str, collections.abc.Collection[str]],
+) -> list[str]:
+    if group not in known:
+        near = difflib.get_close_matches(group, known, 1, _NEAR)
+        return [f"[{group}] is no section{_meant(near)}"] if near else []
+    options = {name.replace("-", "_"): name for name in names}
+    return [
+        f"[{group}] has no option {options[each]}"
+        + _meant(difflib.get_close_matches(each, known[group], 1))
+        for each in sorted(options.keys() - set(known[group]))
+    ]
+
+
+def _meant(near: list[str]) -> str:
+    return f", did you mean {near[0]}?" if near else ""
+
+
 def error_text(error: BaseException) -> str:
     """What oslo.config has against a file, without the line itself."""
     cause = error.__context__
     if isinstance(error, cfg.ConfigFileParseError):
         where = f"{error.config_file}:{getattr(cause, 'lineno', '?')}"
         return f"{where}: {getattr(cause, 'msg', 'it cannot be parsed')}"
-    return str(error).rstrip(".")
+    return _LOCATION.sub(r"in \1", str(error)).rstrip(".")
+
+
+def mend(error: BaseException) -> str:
+    """What is to be done about a file that oslo.config does not take."""
+    if isinstance(error, cfg.ConfigFilesNotFoundError):
+        return "name a file that is there"
+    if isinstance(error, cfg.ConfigFilesPermissionDeniedError):
+        return "let this user read it, or run as one who may"
+    return "correct the file"

@@ -64,6 +64,7 @@ def make_session(conf: cfg.ConfigOpts) -> Any:
             conf, options.GROUP, auth=auth
         )
         credentials.refuse_passwords_in_urls(conf, options.GROUP)
+        credentials.require_password(conf, options.GROUP)
         transport.guard(session)
         return session
 

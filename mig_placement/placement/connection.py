@@ -50,6 +50,7 @@ def _adapter(conf: cfg.ConfigOpts) -> client.Adapter:
             conf, options.GROUP, auth=auth
         )
         credentials.refuse_passwords_in_urls(conf, options.GROUP)
+        credentials.require_password(conf, options.GROUP)
         transport.guard(session)
         adapter: client.Adapter = loading.load_adapter_from_conf_options(
             conf, options.GROUP, session=session, auth=auth

@@ -22,6 +22,7 @@ from typing import Any
 from mig_placement import exception
 
 _MODE = 0o640
+_TO_READ = "let this user read it, or run as root or the agent's user"
 _DIRECTORY_MODE = 0o750
 _MAX_BYTES = 4 << 20
 
@@ -165,7 +166,9 @@ def read_json(path: pathlib.Path) -> Any:
         raise exception.ConfigError(
             f"cannot be read ({reason})",
             where=str(path),
-            mend="remove the file",
+            mend=_TO_READ
+            if isinstance(error, PermissionError)
+            else "remove the file",
         ) from error
 
 

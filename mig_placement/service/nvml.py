@@ -30,9 +30,20 @@ def choose_library(settings: conf.Settings) -> None:
         # Imported where it is used: a node with GPUs starts without it.
         from mig_placement import simulator
 
+        _refuse_missing(settings.simulate)
         simulator.install(settings.simulate)
     elif settings.library:
         session.use_library(settings.library)
+
+
+def _refuse_missing(path: str) -> None:
+    """Advice about a kernel driver would lead astray."""
+    if not pathlib.Path(path).exists():
+        raise exception.DriverNotLoaded(
+            "there is no such simulated node",
+            where=f"[hardware] simulate = {path}",
+            mend="make it with 'mig-placement simulate create'",
+        )
 
 
 def functions(settings: conf.Settings) -> sysfs.Sysfs | None:

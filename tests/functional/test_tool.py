@@ -342,6 +342,13 @@ def test_no_driver_is_4(node: Node) -> None:
     assert "modprobe nvidia" in line
 
 
+def test_a_simulated_node_that_is_not_there_is_4(node: Node) -> None:
+    pathlib.Path(node.gpus.path).unlink()
+    line = _refused(node, exception.EXIT_NO_NVML, "discover")
+    assert f"simulate = {node.gpus.path}: there is no such" in line
+    assert "modprobe" not in line
+
+
 def test_no_library_is_4(node: Node) -> None:
     node.sections["hardware"] = {"nvml_library": "/nonexistent/libnvml.so"}
     node.write_config()

@@ -212,6 +212,14 @@ def test_a_wrong_option_is_a_failure_that_names_it(
     assert found[_VERSION][0] == found[_CREDENTIALS][0] == 0
 
 
+def test_a_misspelt_option_is_a_warning(node: Node, files: str) -> None:
+    node.sections["layout"]["aply"] = "native"
+    node.write_config()
+    code, details = _checked(node, files)[_CONFIGURATION]
+    assert code == 1
+    assert "[layout] has no option aply, did you mean apply?" in details
+
+
 def test_a_file_that_cannot_be_parsed_is_one_line(node: Node) -> None:
     node.config.write_text("[placement]\npassword s3cr3t\n")
     done = _run(node)

@@ -12,12 +12,15 @@
 """Configuration files: which are read, which not, which tell too much."""
 
 import pathlib
+import re
 
 import pytest
+from oslo_config import cfg
 
 from mig_placement import conf
 from mig_placement import exception
 from mig_placement.conf import sources
+from mig_placement.placement import connection
 
 
 def test_the_files_named_and_those_in_directories_are_found(
@@ -84,3 +87,75 @@ def test_an_error_has_the_line_s_number_and_not_the_line(
         conf.parse([f"--config-file={path}"])
     assert f"{path}:" in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+KNOWN = {"layout": {"file", "apply"}, "gate": {"scope"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[layout]\napply = native\n[gate]\nscope = gpu", []),
+        (
+            "[layout]\naply = native",
+            ["[layout] has no option aply, did you mean apply?"],
+        ),
+        ("[gate]\nzzz = 1", ["[gate] has no option zzz"]),
+        (
+            "[layuot]\napply = native",
+            ["[layuot] is no section, did you mean layout?"],
+        ),
+        ("[DEFAULT]\ndebug = true\n[oslo_reports]\nlog_dir = /tmp", []),
+    ],
+)
+def test_a_misspelt_option_is_found(
+    tmp_path: pathlib.Path, text: str, told: list[str]
+) -> None:
+    path = tmp_path / "a.conf"
+    path.write_text(text)
+    found = sources.unknown([path], KNOWN)
+    assert found == [f"{path}: {each}" for each in told]
+
+
+def test_every_option_in_the_sample_is_known(tmp_path: pathlib.Path) -> None:
+    sample = pathlib.Path("etc/mig-placement/mig-placement.conf.sample")
+    path = tmp_path / "a.conf"
+    text = re.sub(r"(?m)^#(\w+ = .*)$", r"\1", sample.read_text())
+    path.write_text(re.sub(r"(?m)^(\w+) = .*$", r"\1 = 1", text))
+    parsed = cfg.ConfigOpts()
+    parsed([f"--config-file={path}"])
+    assert conf.misspelt(parsed) == []
+
+
+def test_a_wrong_value_is_told_with_its_file(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "a.conf"
+    path.write_text("[layout]\napply = natve\n")
+    parsed = conf.parse([f"--config-file={path}"])
+    with pytest.raises(exception.ConfigError) as caught:
+        conf.settings(parsed)
+    assert f"option apply in {path} is not valid" in str(caught.value)
+    assert "LocationInfo" not in str(caught.value)
+
+
+def test_a_missing_file_is_not_to_be_corrected(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(exception.ConfigError, match="a file that is there"):
+        conf.parse([f"--config-file={tmp_path}/none.conf"])
+
+
+@pytest.mark.parametrize("plugin", ["password", "v3password"])
+@pytest.mark.parametrize("password", ["", "password = x"])
+def test_a_password_that_lacks_is_a_wrong_option(
+    tmp_path: pathlib.Path, plugin: str, password: str
+) -> None:
+    path = tmp_path / "a.conf"
+    path.write_text(
+        f"[placement]\nauth_type = {plugin}\n{password}\n"
+        "username = u\nuser_domain_id = d\n"
+        "auth_url = http://127.0.0.1:1/v3\n"
+    )
+    parsed = conf.parse([f"--config-file={path}"])
+    if password:
+        connection.connect(parsed)
+        return
+    with pytest.raises(exception.ConfigError, match="password is not set"):
+        connection.connect(parsed)

@@ -45,3 +45,5 @@ autoprogram_cliff_ignored = [
     "--sort-ascending",
     "--sort-descending",
 ]
+# Quotes alone: two dashes are the beginning of an option.
+smartquotes_action = "q"

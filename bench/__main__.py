@@ -9,51 +9,70 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""python -m bench: measure, print the table, write JSON where asked."""
+"""python -m bench [TOPIC...]: measure, print tables, write JSON where asked.
+
+Without a topic it measures them all. The exit status is 1 where a goal is
+missed.
+"""
 
 import argparse
 import pathlib
 import sys
-import tempfile
 
-from bench import figures
+from bench import commands
+from bench import figure
+from bench import fleet
 from bench import node
+from bench import restoring
 from bench import table
 from bench import transitions
-from mig_placement.demo import placement_server
+
+TOPICS: dict[str, figure.Topic] = {
+    "node": node.report,
+    "commands": commands.report,
+    "restore": restoring.report,
+    "transitions": transitions.report,
+    "fleet": fleet.report,
+}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--json", type=pathlib.Path, metavar="FILE")
-    args = parser.parse_args()
-    found = [each for measure in figures.ALL for each in _measured(measure)]
-    calls = _transitions()
-    found += transitions.figures(calls)
-    print(table.text(found))
-    print(f"\nMutating NVML calls\n\n{transitions.text(calls)}")
-    print(f"\n{table.machine()}; Placement on loopback")
+    args = _parser().parse_args()
+    options = figure.Options(nodes=args.nodes)
+    found: list[figure.Figure] = []
+    for topic in args.topics or TOPICS:
+        report = TOPICS[topic](options)
+        found += report.figures
+        print(f"{topic}\n\n{table.text(report.figures)}\n")
+        for note in report.notes:
+            print(f"{note}\n")
+        sys.stdout.flush()
+    print(f"{table.machine()}; Placement on loopback")
     if args.json:
         table.write_json(found, args.json)
     return 0 if all(each.met for each in found) else 1
 
 
-def _measured(measure: figures.Measure) -> list[table.Figure]:
-    """Each with a Placement and a node of its own."""
-    with (
-        tempfile.TemporaryDirectory(prefix="mig-bench-") as folder,
-        placement_server.PlacementProcess() as placement,
-    ):
-        node.root(placement.url)
-        return measure(
-            node.Node(pathlib.Path(folder), placement.url), placement.url
-        )
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument(
+        "topics",
+        nargs="*",
+        type=_known,
+        metavar="TOPIC",
+        help=", ".join(TOPICS),
+    )
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE")
+    parser.add_argument(
+        "--nodes", type=int, default=200, help="of the simulated fleet"
+    )
+    return parser
 
 
-def _transitions() -> list[transitions.Calls]:
-    """On a node of their own; no Placement has a part in it."""
-    with tempfile.TemporaryDirectory(prefix="mig-bench-") as folder:
-        return transitions.measured(node.Node(pathlib.Path(folder), ""))
+def _known(topic: str) -> str:
+    if topic not in TOPICS:
+        raise argparse.ArgumentTypeError(f"{topic!r}: not of {list(TOPICS)}")
+    return topic
 
 
 if __name__ == "__main__":

@@ -9,22 +9,17 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""python -m bench.fleet [NODES]: what reading a whole fleet takes.
+"""Topic "fleet": what reading a whole fleet takes."""
 
-Apart from the table: writing so many nodes takes a minute or more.
-"""
-
-import argparse
 import collections.abc
 import itertools
-import sys
 import time
 import uuid
 from typing import Any
 
 import openstack
 
-from bench import table
+from bench import figure
 from mig_placement.demo import placement_server
 from mig_placement.placement import client as clients
 from mig_placement.placement import fleet
@@ -53,17 +48,12 @@ class _Counting:
         return self._adapter.request(url, method, **kwargs)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="bench.fleet", description=__doc__)
-    parser.add_argument("nodes", nargs="?", type=int, default=200)
-    args = parser.parse_args()
+def report(options: figure.Options) -> figure.Report:
+    """Of as many nodes as asked for, which are written first."""
     with placement_server.PlacementProcess() as placement:
         adapter = _adapter(placement.url)
-        _make(adapter, args.nodes)
-        found = list(_figures(adapter, args.nodes))
-    print(table.text(found))
-    print(f"\n{table.machine()}; Placement on loopback")
-    return 0 if all(each.met for each in found) else 1
+        _make(adapter, options.nodes)
+        return figure.Report(tuple(_figures(adapter, options.nodes)))
 
 
 def _adapter(url: str) -> Any:
@@ -122,30 +112,25 @@ def _stock(adapter: Any, provider: str, reserved: int) -> None:
 
 def _figures(
     adapter: Any, nodes: int
-) -> collections.abc.Iterator[table.Figure]:
+) -> collections.abc.Iterator[figure.Figure]:
     counting = _Counting(adapter)
     reader = fleet_reader.Reader(clients.Client(counting))
     started = time.perf_counter()
     found = reader.read()
     seconds = time.perf_counter() - started
     assert len(found.nodes) == nodes
-    yield table.Figure("nodes, 8 GPUs each", nodes, "nodes")
-    yield table.Figure(
-        "requests for each node",
+    yield figure.Figure(
+        f"fleet of {nodes} nodes with {_GPUS} GPUs, for each node",
         (counting.count - _BULK) / nodes,
         "requests",
         goal=2 * _GPUS,
     )
-    yield table.Figure("the whole fleet", seconds, "s")
+    yield figure.Figure(f"fleet of {nodes} nodes", seconds, "s")
     before = counting.count
     blocked = reader.read(fleet.Filter(blocked=True))
-    yield table.Figure(
-        f"--blocked, {len(blocked.nodes)} nodes blocked",
+    yield figure.Figure(
+        f"fleet --blocked, {len(blocked.nodes)} of {nodes} nodes",
         counting.count - before,
         "requests",
         goal=_BULK + 2 * len(blocked.gpus),
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,37 +9,18 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""The figures of a run, as a table for people and as JSON."""
+"""The figures of a run, as tables for people and as JSON."""
 
+import collections.abc
 import dataclasses
 import json
 import os
 import pathlib
 import platform
 
+from bench import figure
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Figure:
-    """One measured figure.
-
-    :ivar value: in ``unit``; a count, milliseconds or MiB.
-    :ivar goal: the most that it may be; None where nothing is promised.
-    :ivar at_least: the goal is the least that it may be.
-    """
-
-    name: str
-    value: float
-    unit: str
-    goal: float | None = None
-    at_least: bool = False
-
-    @property
-    def met(self) -> bool:
-        if self.goal is None:
-            return True
-        if self.at_least:
-            return self.value >= self.goal
-        return self.value <= self.goal
+_Figures = collections.abc.Collection[figure.Figure]
 
 
 def machine() -> str:
@@ -53,15 +34,71 @@ def machine() -> str:
     return f"{cpu}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
-def text(figures: list[Figure]) -> str:
-    """A simple RST table."""
+def text(figures: _Figures) -> str:
+    """Simple RST tables: of single figures, and of those that may grow."""
+    single = [each for each in figures if each.gpus is None]
+    grown = [each for each in figures if each.gpus is not None]
+    return "\n\n".join(
+        ([_single(single)] if single else [])
+        + ([_growth(grown)] if grown else [])
+    )
+
+
+def _single(figures: _Figures) -> str:
     return grid(
-        ("figure", "measured", "goal", "unit"),
+        ("figure", "measured", "goal", "minimum", "unit"),
         [
-            (each.name, _number(each.value), _goal(each), each.unit)
+            (
+                each.name,
+                _measured(each),
+                _number(each.goal),
+                _number(each.minimum),
+                each.unit,
+            )
             for each in figures
         ],
     )
+
+
+def _growth(figures: _Figures) -> str:
+    """A row for each figure, a column for each number of GPUs."""
+    sizes = sorted({each.gpus for each in figures if each.gpus is not None})
+    rows: dict[tuple[str, str], dict[int | None, figure.Figure]] = {}
+    for each in figures:
+        rows.setdefault((each.name, each.unit), {})[each.gpus] = each
+    return grid(
+        ("figure, by GPUs", *map(str, sizes), "goal", "minimum", "unit"),
+        [
+            (
+                name,
+                *(_measured(row[n]) if n in row else "" for n in sizes),
+                _goals(row.values()),
+                _range([each.minimum for each in row.values()]),
+                unit,
+            )
+            for (name, unit), row in rows.items()
+        ],
+    )
+
+
+def _goals(row: _Figures) -> str:
+    """One for all, or those of the sizes that have one."""
+    goals = {each.gpus: each.goal for each in row}
+    if len(set(goals.values())) == 1:
+        return _number(next(iter(goals.values())))
+    return ", ".join(
+        f"{_number(goal)} at {gpus}"
+        for gpus, goal in goals.items()
+        if goal is not None
+    )
+
+
+def _range(values: collections.abc.Iterable[float | None]) -> str:
+    known = [each for each in values if each is not None]
+    if not known:
+        return ""
+    ends = dict.fromkeys((_number(min(known)), _number(max(known))))
+    return " to ".join(ends)
 
 
 def grid(head: tuple[str, ...], body: list[tuple[str, ...]]) -> str:
@@ -78,20 +115,28 @@ def grid(head: tuple[str, ...], body: list[tuple[str, ...]]) -> str:
     return "\n".join([rule, lines[0], rule, *lines[1:], rule])
 
 
-def _number(value: float) -> str:
-    return f"{value:.0f}" if value == round(value) else f"{value:.1f}"
+def _measured(one: figure.Figure) -> str:
+    if one.value is None:
+        return "skipped"
+    return _number(one.value) + ("" if one.met else " (missed)")
 
 
-def _goal(figure: Figure) -> str:
-    if figure.goal is None:
+def _number(value: float | None) -> str:
+    """As many digits as tell something."""
+    if value is None:
         return ""
-    mark = "" if figure.met else " (missed)"
-    return f"{_number(figure.goal)}{mark}"
+    if value == round(value) or abs(value) >= 100:
+        return f"{value:.0f}"
+    if abs(value) >= 1:
+        return f"{value:.1f}"
+    return f"{value:.4f}".rstrip("0")
 
 
-def write_json(figures: list[Figure], path: pathlib.Path) -> None:
+def write_json(figures: _Figures, path: pathlib.Path) -> None:
     value = {
         "machine": machine(),
-        "figures": [dataclasses.asdict(each) for each in figures],
+        "figures": [
+            {**dataclasses.asdict(each), "met": each.met} for each in figures
+        ],
     }
     path.write_text(json.dumps(value, indent=1) + "\n")

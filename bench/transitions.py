@@ -9,14 +9,18 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""Mutating NVML calls of transitions: ours, the fewest, and all anew."""
+"""Topic "transitions": mutating NVML calls from one geometry to another.
+
+Ours, the fewest that any plan could make, and all destroyed and made anew.
+"""
 
 import collections
 import collections.abc
 import dataclasses
 import json
 
-from bench import node as nodes
+from bench import figure
+from bench import gpu_node
 from bench import table
 from mig_placement.geometry import apply
 from mig_placement.geometry import compare
@@ -150,16 +154,22 @@ ALL = (
 )
 
 
-def measured(node: nodes.Node) -> list[Calls]:
+def report(options: figure.Options) -> figure.Report:
     """Each made on a simulated GPU, whose calls are counted."""
-    library = nvml.Nvml(node.settings())
-    try:
-        return [_measured(each, node, library) for each in ALL]
-    finally:
-        library.let_go()
+    with gpu_node.without_placement() as node:
+        library = nvml.Nvml(node.settings())
+        try:
+            calls = [_measured(each, node, library) for each in ALL]
+        finally:
+            library.let_go()
+    return figure.Report(
+        (_at_the_fewest(calls),), (f"Mutating NVML calls\n\n{_text(calls)}",)
+    )
 
 
-def _measured(one: Transition, node: nodes.Node, library: nvml.Nvml) -> Calls:
+def _measured(
+    one: Transition, node: gpu_node.Node, library: nvml.Nvml
+) -> Calls:
     _prepare(one, node)
     before = library.observe()
     wanted = layout.resolve(_layout(one), "bench", "", before)
@@ -176,7 +186,7 @@ def _measured(one: Transition, node: nodes.Node, library: nvml.Nvml) -> Calls:
     )
 
 
-def _prepare(one: Transition, node: nodes.Node) -> None:
+def _prepare(one: Transition, node: gpu_node.Node) -> None:
     on = one.before is not None
     node.gpus.create([one.model], mig=on, overwrite=True)
     for text in one.before or ():
@@ -285,7 +295,7 @@ def _reshaped(instance: model.GpuInstance, shape: _Shape) -> int:
     return (have - want).total() + (want - have).total()
 
 
-def text(calls: collections.abc.Iterable[Calls]) -> str:
+def _text(calls: collections.abc.Iterable[Calls]) -> str:
     """A simple RST table."""
     return table.grid(
         ("transition", "GPU", "ours", "fewest", "all anew"),
@@ -300,14 +310,11 @@ def text(calls: collections.abc.Iterable[Calls]) -> str:
     )
 
 
-def figures(calls: collections.abc.Collection[Calls]) -> list[table.Figure]:
-    at_the_fewest = sum(each.ours == each.fewest for each in calls)
-    return [
-        table.Figure(
-            "transitions at the minimum",
-            at_the_fewest,
-            f"of {len(calls)}",
-            len(calls),
-            at_least=True,
-        )
-    ]
+def _at_the_fewest(calls: collections.abc.Collection[Calls]) -> figure.Figure:
+    return figure.Figure(
+        "transitions at the minimum",
+        sum(each.ours == each.fewest for each in calls),
+        f"of {len(calls)}",
+        len(calls),
+        at_least=True,
+    )

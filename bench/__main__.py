@@ -23,6 +23,7 @@ from bench import commands
 from bench import figure
 from bench import fleet
 from bench import node
+from bench import nova
 from bench import restoring
 from bench import table
 from bench import transitions
@@ -32,6 +33,7 @@ TOPICS: dict[str, figure.Topic] = {
     "commands": commands.report,
     "restore": restoring.report,
     "transitions": transitions.report,
+    "nova": nova.report,
     "fleet": fleet.report,
 }
 

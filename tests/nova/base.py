@@ -117,7 +117,7 @@ class RealNovaTest(base.ServersTestBase):
                 lambda *address: address[-2:] == ("00", "0"),
             )
         )
-        self.tcp = placement().clean()
+        self.tcp = self.tcp_server().clean()
         self.placement_fixture.endpoint = self.tcp.url
         self.hosts: dict[str, gpu_host.GpuHost] = {}
         self.hypervisors: dict[str, devices.Hypervisor] = {}
@@ -132,6 +132,10 @@ class RealNovaTest(base.ServersTestBase):
         for host in self.hosts.values():
             host.stop_agents()
         super().tearDown()
+
+    def tcp_server(self) -> placement_app.TcpServer:
+        """Where its Placement comes from."""
+        return placement()
 
     # The hosts.
 

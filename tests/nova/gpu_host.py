@@ -67,7 +67,7 @@ class GpuHost(gpu_node.GpuNode):
         super().__init__(folder, placement.options(), placement.cloud)
         self.name = name
         self.attach = attach
-        self.cards = gpu_cards.Cards(self.gpus)
+        self.cards = gpu_cards.Cards(self.gpus, vfs=max(3, per_gpu))
         # Set once Nova's libvirt is there.
         self.held_vfs: Callable[[], set[str]] = set
         self.remove_mdev: Callable[[str], None] = self.cards.remove_mdev

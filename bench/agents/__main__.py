@@ -24,6 +24,7 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
+from bench import figure
 from bench import table
 from bench.agents import report
 from bench.agents import scenarios
@@ -34,7 +35,7 @@ def main() -> int:
     # So that MariaDB goes with us.
     signal.signal(signal.SIGTERM, _leave)
     size = scenarios.Size(args.nodes, args.gpus, args.workers)
-    found: list[table.Figure] = []
+    found: list[figure.Figure] = []
     notes = []
     for kind in report.databases(args.database):
         result = report.measured(size, kind)

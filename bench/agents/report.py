@@ -15,6 +15,7 @@ import collections.abc
 import dataclasses
 import sys
 
+from bench import figure
 from bench import table
 from bench.agents import mariadb
 from bench.agents import scenarios
@@ -36,7 +37,7 @@ class Result:
     :ivar note: more than figures, as text.
     """
 
-    figures: tuple[table.Figure, ...]
+    figures: tuple[figure.Figure, ...]
     note: str
 
 
@@ -105,15 +106,15 @@ def _cold_starts(
 
 def _of_cold_start(
     found: summary.ColdStart, name: str
-) -> collections.abc.Iterator[table.Figure]:
-    yield table.Figure(
+) -> collections.abc.Iterator[figure.Figure]:
+    yield figure.Figure(
         f"{name}: all closed, of all open", found.closed_share, "%", 33.3
     )
-    yield table.Figure(f"{name}: wasted requests", found.wasted, "%", 5)
-    yield table.Figure(
+    yield figure.Figure(f"{name}: wasted requests", found.wasted, "%", 5)
+    yield figure.Figure(
         f"{name}: longest wait over median", found.longest_over_median, "", 2
     )
-    yield table.Figure(
+    yield figure.Figure(
         f"{name}: VMs on stale capacity", found.stale_vms, "VMs"
     )
 
@@ -123,25 +124,25 @@ def _of_steady(
     even: summary.Steady,
     uneven: summary.Steady,
     name: str,
-) -> collections.abc.Iterator[table.Figure]:
+) -> collections.abc.Iterator[figure.Figure]:
     per_cycle = even.rate / even.expected
-    yield table.Figure(
+    yield figure.Figure(
         f"{name}, 1,000 nodes, steady", 1000 * per_cycle / _INTERVAL, "req/s"
     )
-    yield table.Figure(
+    yield figure.Figure(
         f"{name}, steady: CPU of Placement",
         1000 * run.placement / run.requests,
         "ms/request",
     )
-    yield table.Figure(
+    yield figure.Figure(
         f"{name}, steady: CPU of the database",
         1000 * run.database / run.requests,
         "ms/request",
     )
-    yield table.Figure(
+    yield figure.Figure(
         f"{name}, steady: busiest tenth over mean", even.busiest, "", 3
     )
-    yield table.Figure(f"{name}, the same without jitter", uneven.busiest, "")
+    yield figure.Figure(f"{name}, the same without jitter", uneven.busiest, "")
 
 
 def _note(name: str, cold: collections.abc.Mapping[str, _Cold]) -> str:

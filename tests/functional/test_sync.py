@@ -213,7 +213,7 @@ def test_of_a_node_that_could_not_be_read_nothing_is_known(
     node.synchronizer = node.fresh()
 
     def fail() -> None:
-        raise exception.PlacementUnreachable("gone")
+        raise exception.PlacementUnreachable.again("gone")
 
     node.recorder.before("GET", "/inventories$", fail)
     with pytest.raises(exception.PlacementUnreachable):

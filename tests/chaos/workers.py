@@ -24,6 +24,7 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -78,21 +79,35 @@ def _in_process(
     command = [sys.executable, "-m", "tests.chaos.workers"]
     command += ["--seed", str(seed), "--count", str(count)]
     command += ["--broken"] if broken else []
-    done = subprocess.run(
-        [*command, *map(str, chunks)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     result = Result()
-    for line in done.stdout.splitlines():
-        said = json.loads(line)
-        result.counted += Counter(said["counted"])
-        result.violations += said["violations"]
-    if done.returncode:
-        result.violations.append(f"a worker died: {done.stderr[-2000:]}")
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(
+            [*command, *map(str, chunks)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        ) as worker,
+    ):
+        assert worker.stdout is not None
+        for line in worker.stdout:
+            said = json.loads(line)
+            result.counted += Counter(said["counted"])
+            result.violations += said["violations"]
+            _tell(result, said["violations"])
+        if worker.wait():
+            errors.seek(0)
+            text = errors.read()[-2000:]
+            result.violations.append(f"a worker died: {text}")
     return result
+
+
+def _tell(result: Result, new: Sequence[str]) -> None:
+    """Ten thousand histories take an hour: how it goes so far."""
+    run, found = result.counted["histories"], len(result.violations)
+    for text in (*new, f"one worker: {run} histories, {found} violations"):
+        print(text, file=sys.stderr, flush=True)
 
 
 def open_first(tree: model.Tree, desired: model.Desired) -> plan.Action | None:

@@ -13,6 +13,7 @@
 
 import logging
 import os
+import pathlib
 import sys
 
 from oslo_config import cfg
@@ -182,6 +183,14 @@ def _close(options: cfg.ConfigOpts, error: exception.ConfigError) -> None:
         )
 
 
+def _another_runs(options: cfg.ConfigOpts) -> bool:
+    """Whether the gate is in another agent's care."""
+    try:
+        return lock.agent_runs(pathlib.Path(options.agent.run_dir))
+    except (cfg.Error, ValueError):
+        return False
+
+
 def _attach(options: cfg.ConfigOpts) -> functions.Attach:
     try:
         return functions.Attach(options.nova.attach)
@@ -201,7 +210,8 @@ def _serve(arguments: list[str]) -> None:
             _check_packages(settings)
             _guard(options, settings, waker)
         except exception.ConfigError as error:
-            _close(options, error)
+            if not _another_runs(options):
+                _close(options, error)
             raise
         with lock.agent(settings.run_dir):
             LOG.info(

@@ -411,6 +411,19 @@ def test_a_second_agent_is_refused(node: Node) -> None:
     assert b"another agent runs" in second.stderr.read()
 
 
+def test_a_second_agent_with_a_wrong_option_leaves_the_gate_alone(
+    node: Node,
+) -> None:
+    node.start_agent()
+    node.opens()
+    generation = node.provider().generation
+    node.sections["gate"]["scope"] = "rack"
+    node.write_config()
+    second = node.start_agent()
+    assert second.wait(gpu_node.PATIENCE) == exception.EXIT_USAGE
+    assert node.provider().generation == generation
+
+
 def test_sighup_reads_the_configuration_again(node: Node) -> None:
     agent = node.start_agent()
     node.opens()

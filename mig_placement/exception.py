@@ -62,6 +62,12 @@ class ConfigError(MigPlacementError):
     exit_status = EXIT_USAGE
 
 
+class NoStatus(ConfigError):
+    """No agent has written a status, or none runs any more."""
+
+    exit_status = EXIT_MISMATCH
+
+
 class LayoutError(MigPlacementError):
     """The declared layout cannot be read or cannot be had."""
 

@@ -17,12 +17,12 @@ import sys
 from mig_placement import cycle
 from mig_placement import exception
 from mig_placement import restore
-from mig_placement.cmd import base
+from mig_placement.cmd import lister
 from mig_placement.cmd import restoring
 from mig_placement.geometry import plan
 
 
-class Apply(base.Lister):
+class Apply(lister.Lister):
     """Bring the node to its layout.
 
     The gate is closed first, and opened only if the node is as declared

@@ -17,13 +17,10 @@ import importlib.metadata
 import sys
 from typing import Any
 
-from cliff import lister
 from stevedore import extension
 
 from mig_placement import conf
 from mig_placement import exception
-from mig_placement.cmd import colour
-from mig_placement.cmd import fitting
 from mig_placement.hardware import model
 from mig_placement.hardware import session
 from mig_placement.service import nvml
@@ -52,7 +49,7 @@ class Mixin:
         data: Any,
     ) -> int:
         """:raises ConfigError: none of the columns asked for is there."""
-        _included(parsed_args, column_names)
+        included(parsed_args, column_names)
         status: int = super().produce_output(  # type: ignore[misc]
             parsed_args, column_names, data
         )
@@ -91,60 +88,7 @@ def _formatter(
     return extension.Extension(point.name, point, kind, kind())
 
 
-class Lister(Mixin, lister.Lister):
-    """A table: for people it fits the terminal, and says that it is empty.
-
-    :cvar if_empty: the line in place of a table without rows.
-    """
-
-    if_empty = "no GPU"
-
-    def produce_output(
-        self,
-        parsed_args: argparse.Namespace,
-        column_names: collections.abc.Sequence[str],
-        data: collections.abc.Iterable[collections.abc.Sequence[Any]],
-    ) -> int:
-        included = _included(parsed_args, column_names)
-        rows = list(data)
-        if parsed_args.formatter == "table":
-            if not rows and not parsed_args.print_empty:
-                self.app.stdout.write(f"{self.if_empty}\n")
-                return exception.EXIT_OK
-            rows = self._fitted(parsed_args, column_names, rows, included)
-        return super().produce_output(parsed_args, column_names, rows)
-
-    def _fitted(
-        self,
-        parsed_args: argparse.Namespace,
-        names: collections.abc.Sequence[str],
-        rows: list[collections.abc.Sequence[Any]],
-        included: list[int],
-    ) -> list[collections.abc.Sequence[Any]]:
-        columns = parsed_args.max_width or colour.columns(self.app.stdout)
-        if not columns:
-            return rows
-        # cliff would cut a name at whatever letter does not fit.
-        parsed_args.max_width = sys.maxsize
-        shown = fitting.fitted(
-            [names[i] for i in included],
-            [[row[i] for i in included] for row in rows],
-            columns,
-        )
-        return [
-            _replaced(row, dict(zip(included, cells, strict=True)))
-            for row, cells in zip(rows, shown, strict=True)
-        ]
-
-
-def _replaced(
-    row: collections.abc.Sequence[Any],
-    cells: collections.abc.Mapping[int, object],
-) -> list[Any]:
-    return [cells.get(i, cell) for i, cell in enumerate(row)]
-
-
-def _included(
+def included(
     parsed_args: argparse.Namespace,
     names: collections.abc.Sequence[str],
 ) -> list[int]:

@@ -21,6 +21,7 @@ from mig_placement import conf
 from mig_placement import exception
 from mig_placement.cmd import base
 from mig_placement.cmd import discover
+from mig_placement.cmd import lister
 from mig_placement.geometry import compare
 from mig_placement.geometry import functions
 from mig_placement.geometry import layout
@@ -35,7 +36,7 @@ from mig_placement.service import way as ways
 _COLUMNS = ("GPU", "PCI address", "Declared", "Observed", "Verdict", "Why")
 
 
-class Check(base.Lister):
+class Check(lister.Lister):
     """Check the layout, and compare the node with it.
 
     Exit status 0: the node matches; 3: it does not; 2: the layout cannot

@@ -19,6 +19,7 @@ import tempfile
 from mig_placement import conf
 from mig_placement import exception
 from mig_placement.cmd import base
+from mig_placement.cmd import lister
 from mig_placement.hardware import model
 from mig_placement.hardware import session
 from mig_placement.hardware import usage
@@ -29,7 +30,7 @@ _Rows = collections.abc.Iterator[tuple[object, ...]]
 _Table = tuple[tuple[str, ...], _Rows]
 
 
-class Profiles(base.Lister):
+class Profiles(lister.Lister):
     """Show the GPU instance profiles and placements of each GPU."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -116,7 +117,7 @@ def _profiles(
             )
 
 
-class Discover(base.Lister):
+class Discover(lister.Lister):
     """Show GPUs, their MIG mode and the instances that exist.
 
     With --functions show their virtual functions, what vGPU type each has,

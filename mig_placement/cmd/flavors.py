@@ -21,9 +21,9 @@ from oslo_config import cfg
 
 from mig_placement import conf
 from mig_placement import exception
-from mig_placement.cmd import base
 from mig_placement.cmd import check
 from mig_placement.cmd import discover
+from mig_placement.cmd import lister
 from mig_placement.geometry import layout
 from mig_placement.nova import flavor_check
 from mig_placement.nova import flavors
@@ -41,7 +41,7 @@ _Rows = list[tuple[str, ...]]
 _Table = tuple[tuple[str, ...], _Rows]
 
 
-class Flavors(base.Lister):
+class Flavors(lister.Lister):
     """Print the commands that make a flavor for each of the layout's profiles.
 
     With --create make them, with --check look for flavors of the cloud

@@ -21,7 +21,7 @@ from typing import Any
 
 from mig_placement import conf
 from mig_placement import exception
-from mig_placement.cmd import base
+from mig_placement.cmd import lister
 from mig_placement.page import fleet as pages
 from mig_placement.placement import client as clients
 from mig_placement.placement import connection
@@ -48,7 +48,7 @@ _Rows = list[tuple[object, ...]]
 _Table = tuple[tuple[str, ...], _Rows]
 
 
-class Fleet(base.Lister):
+class Fleet(lister.Lister):
     """Show the GPUs of all nodes, class by class, from Placement alone.
 
     It takes two requests for each GPU, 16 for a node of eight, and one for

@@ -19,6 +19,7 @@ import sys
 from mig_placement import conf
 from mig_placement import exception
 from mig_placement.cmd import base
+from mig_placement.cmd import lister
 from mig_placement.geometry import layout
 from mig_placement.geometry import layout_file
 from mig_placement.nova import check
@@ -32,7 +33,7 @@ from mig_placement.service import way as ways
 _COLUMNS = ("Section", "Option", "Have", "Need", "Why")
 
 
-class NovaConfig(base.Lister):
+class NovaConfig(lister.Lister):
     """Print the nova.conf fragment for this node's layout.
 
     With --check nova.conf is compared with it instead, and nothing is

@@ -14,15 +14,15 @@
 import argparse
 
 from mig_placement import restore
-from mig_placement.cmd import base
 from mig_placement.cmd import drawing
+from mig_placement.cmd import lister
 from mig_placement.cmd import restoring
 from mig_placement.geometry import plan
 from mig_placement.hardware import model
 from mig_placement.service import status
 
 
-class Plan(base.Lister):
+class Plan(lister.Lister):
     """Show the steps from the node as it is to the layout.
 
     Nothing is changed. Every instance that already fits is kept.

@@ -23,7 +23,7 @@ from mig_placement import cycle
 from mig_placement import exception
 from mig_placement import picture
 from mig_placement import retiring
-from mig_placement.cmd import base
+from mig_placement.cmd import lister
 from mig_placement.geometry import verdict as verdicts
 from mig_placement.placement import desired
 from mig_placement.placement import model
@@ -41,7 +41,7 @@ _STATES: dict[type[retire.Left], str] = {
 _Left = dict[str, retire.Left | None]
 
 
-class Retire(base.Lister):
+class Retire(lister.Lister):
     """Take a host's GPUs out of Placement for good.
 
     The gate is closed, every provider emptied and taken from under the

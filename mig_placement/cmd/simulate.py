@@ -19,6 +19,7 @@ from cliff import command
 from mig_placement import exception
 from mig_placement import simulator
 from mig_placement.cmd import base
+from mig_placement.cmd import lister
 
 
 class _Simulate(base.Mixin, command.Command):
@@ -105,7 +106,7 @@ class Create(_Simulate):
         return f"{count} GPU{'s' if count > 1 else ''} in {node.path}"
 
 
-class Show(base.Lister):
+class Show(lister.Lister):
     """Show a node's state, as the simulator keeps it."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:

@@ -19,7 +19,7 @@ from oslo_config import cfg
 from mig_placement import conf
 from mig_placement import cycle
 from mig_placement import exception
-from mig_placement.cmd import base
+from mig_placement.cmd import lister
 from mig_placement.placement import sync
 from mig_placement.service import nvml
 from mig_placement.service import way as ways
@@ -27,7 +27,7 @@ from mig_placement.service import way as ways
 LOG = logging.getLogger(__name__)
 
 
-class Sync(base.Lister):
+class Sync(lister.Lister):
     """Observe, compare and bring Placement in step, once.
 
     Exit status 0: the gate is open; 3: it is closed.

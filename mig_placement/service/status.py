@@ -277,12 +277,18 @@ def path(run_dir: pathlib.Path) -> pathlib.Path:
 
 
 def read(run_dir: pathlib.Path) -> Any:
-    """:raises ConfigError: there is no status file, or none of use."""
+    """:raises NoStatus: there is no status file.
+    :raises ConfigError: it is of no use.
+    """
     value = files.read_json(path(run_dir))
-    if not isinstance(value, dict):
-        raise exception.ConfigError(
-            "no agent has written a status yet",
+    if value is None:
+        raise exception.NoStatus(
+            "no agent has written a status since the boot or the last stop",
             where=str(path(run_dir)),
             mend="start mig-placement-agent, or give its --config-file",
+        )
+    if not isinstance(value, dict):
+        raise exception.ConfigError(
+            "no status", where=str(path(run_dir)), mend="remove the file"
         )
     return value

@@ -321,8 +321,8 @@ def test_a_hold_on_a_node_that_placement_does_not_know_ends_at_once(
         node.stop_agents()
 
 
-def test_a_status_that_nobody_wrote_is_2(node: Node) -> None:
-    line = _refused(node, exception.EXIT_USAGE, "status")
+def test_a_status_that_nobody_wrote_is_3(node: Node) -> None:
+    line = _refused(node, exception.EXIT_MISMATCH, "status")
     assert "start mig-placement-agent" in line
 
 

@@ -56,7 +56,9 @@ def _counted(venv: pathlib.Path) -> dict[str, float]:
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"Nova was not measured: {done.stderr[-2000:]}")
+        # What ended it is in Nova's log, which goes to standard output.
+        said = (done.stderr + done.stdout)[-2000:]
+        raise RuntimeError(f"Nova was not measured: {said}")
     counts: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return counts
 

@@ -29,7 +29,8 @@ from mig_placement.demo import placement_server
 from mig_placement.demo import serving
 
 _POLL = 0.002
-_PATIENCE = 30.0
+_PATIENCE = 60.0
+_START = 120.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -114,7 +115,8 @@ class RecordedPlacement(placement_server.PlacementProcess):
     """A Placement process, and the log of what it was asked."""
 
     def __init__(self) -> None:
-        super().__init__()
+        # On a machine that does other things as well it may take long.
+        super().__init__(time_limit=_START)
         # The same server, run by this file.
         self._module = "bench.recording"
         self._path = self.folder / "requests.jsonl"

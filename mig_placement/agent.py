@@ -374,7 +374,11 @@ class Agent:
         described = status.describe(report, self._settings, self._status)
         self._status = self._measured.status = described
         try:
-            files.write_json(status.path(self._settings.run_dir), self._status)
+            files.write_json(
+                status.path(self._settings.run_dir),
+                self._status,
+                durable=False,
+            )
         except exception.ConfigError as error:
             LOG.error(
                 "'mig-placement status' shows an older cycle, the gate and VMs"

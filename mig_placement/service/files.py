@@ -27,14 +27,18 @@ _DIRECTORY_MODE = 0o750
 _MAX_BYTES = 4 << 20
 
 
-def write_json(path: pathlib.Path, value: Any) -> None:
+def write_json(
+    path: pathlib.Path, value: Any, *, durable: bool = True
+) -> None:
     """Replace a file in one step; a reader never sees half of it.
 
+    :param durable: it has to outlive a power cut; that costs a flush.
     :raises ConfigError: the directory cannot be made or written to.
     """
     try:
         make_directory(path.parent)
-        _replace(path, json.dumps(value, indent=1) + "\n", _MODE)
+        # On one line: with indents Python has no fast way to encode it.
+        _replace(path, json.dumps(value) + "\n", _MODE, durable=durable)
     except OSError as error:
         raise exception.ConfigError(
             f"cannot write ({error.strerror})",
@@ -132,6 +136,8 @@ def _replace(
     text: str,
     mode: int,
     owner: os.stat_result | None = None,
+    *,
+    durable: bool = True,
 ) -> None:
     # A new file under a name of its own, then a rename: a link that
     # somebody put at either name is replaced, never followed.
@@ -142,8 +148,9 @@ def _replace(
                 os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
             os.fchmod(file.fileno(), mode)
             file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -229,7 +229,10 @@ def _compared(gpu: hardware.Gpu, report: Report) -> dict[str, Any]:
 
 
 def _use(use: usage.Use | None) -> dict[str, int]:
-    return dataclasses.asdict(use or usage.Use())
+    return {
+        "processes": use.processes if use else 0,
+        "vgpus": use.vgpus if use else 0,
+    }
 
 
 def gpu_value(gpu: hardware.Gpu) -> dict[str, Any]:
@@ -267,7 +270,12 @@ def instance_value(instance: hardware.GpuInstance) -> dict[str, Any]:
         "start": instance.placement.start,
         "size": instance.placement.size,
         "compute_instances": [
-            dataclasses.asdict(each) for each in instance.compute_instances
+            {
+                "ci_id": each.ci_id,
+                "profile": each.profile,
+                "mig_uuid": each.mig_uuid,
+            }
+            for each in instance.compute_instances
         ],
     }
 

@@ -12,12 +12,14 @@
 """A small HTTP server for the metrics; imported only where they are served."""
 
 import collections.abc
+import contextlib
 import http.server
 import logging
 import socket
 import socketserver
 import sys
 import threading
+import time
 from typing import Any
 
 from mig_placement.conf import metrics as options
@@ -48,6 +50,11 @@ def serve(
         server.server_close()
 
     return stop
+
+
+def _hang_up(request: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        request.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -88,6 +95,7 @@ class _Server(http.server.ThreadingHTTPServer):
             self.address_family = socket.AF_INET6
         self._listen = listen
         self._free = threading.BoundedSemaphore(_MOST)
+        self._until: dict[socket.socket, float] = {}
         self._measured = measured
         super().__init__((listen.address, listen.port), _Handler)
 
@@ -103,15 +111,30 @@ class _Server(http.server.ThreadingHTTPServer):
         if not self._free.acquire(blocking=False):
             self.shutdown_request(request)
             return
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            # No thread was to be had, and so none gives it back.
+            self._free.release()
+            raise
 
     def process_request_thread(
         self, request: Any, client_address: Any
     ) -> None:
+        self._until[request] = time.monotonic() + _PATIENCE
         try:
             super().process_request_thread(request, client_address)
         finally:
+            del self._until[request]
             self._free.release()
+
+    def service_actions(self) -> None:
+        """Hang up on who takes too long: a socket's time-out is for each
+        read, and a byte now and then puts it off for ever."""
+        now = time.monotonic()
+        for request, until in self._until.copy().items():
+            if now > until:
+                _hang_up(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         LOG.debug("a request for metrics failed: %s", sys.exception())

@@ -48,6 +48,9 @@ mig-configs:
 """
 
 
+_START = "mig_placement.cmd.start"
+
+
 class Node:
     """Files and processes of a simulated node below a folder.
 
@@ -148,12 +151,9 @@ class Node:
         return seconds([*self._command("tool"), *arguments])
 
     def _command(self, name: str) -> list[str]:
-        return [
-            sys.executable,
-            "-m",
-            f"mig_placement.cmd.{name}",
-            f"--config-file={self.config}",
-        ]
+        # What the script does that pip makes.
+        start = f"import sys; from {_START} import {name}; sys.exit({name}())"
+        return [sys.executable, "-c", start, f"--config-file={self.config}"]
 
 
 def seconds(command: collections.abc.Sequence[str]) -> float:
@@ -183,9 +183,15 @@ def adapter(url: str) -> client.Adapter:
     return made
 
 
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """In memory, as a driver's state and /run are."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    return tempfile.TemporaryDirectory(prefix="mig-bench-", dir=memory)
+
+
 @contextlib.contextmanager
 def without_placement() -> collections.abc.Iterator[Node]:
-    with tempfile.TemporaryDirectory(prefix="mig-bench-") as folder:
+    with _folder() as folder:
         yield Node(pathlib.Path(folder))
 
 
@@ -195,7 +201,7 @@ def with_placement(
 ) -> collections.abc.Iterator[tuple[Node, recording.RequestLog]]:
     """A node that a Placement of its own knows, its GPUs as declared."""
     with (
-        tempfile.TemporaryDirectory(prefix="mig-bench-") as folder,
+        _folder() as folder,
         recording.RecordedPlacement() as placement,
     ):
         node = Node(pathlib.Path(folder), placement.url, size)

@@ -32,7 +32,7 @@ class Signalling:
 
 assert "oslo_config" not in sys.modules
 sys.meta_path.insert(0, Signalling())
-sys.exit(start.main(["--config-file=/nonexistent"]))
+sys.exit(start.agent(["--config-file=/nonexistent"]))
 """
 
 
@@ -48,8 +48,9 @@ def test_sigusr2_while_the_agent_is_imported_ends_nothing() -> None:
     assert "/nonexistent" in done.stderr
 
 
-def test_the_command_begins_there() -> None:
+def test_the_commands_begin_there() -> None:
     parser = configparser.ConfigParser()
     parser.read(_ROOT / "setup.cfg")
     scripts = parser["entry_points"]["console_scripts"].splitlines()
-    assert "mig-placement-agent = mig_placement.cmd.start:main" in scripts
+    assert "mig-placement-agent = mig_placement.cmd.start:agent" in scripts
+    assert "mig-placement = mig_placement.cmd.start:tool" in scripts

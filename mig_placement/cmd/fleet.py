@@ -27,6 +27,7 @@ from mig_placement.placement import client as clients
 from mig_placement.placement import connection
 from mig_placement.placement import fleet
 from mig_placement.placement import fleet_reader
+from mig_placement.placement import names
 from mig_placement.service import files
 
 _UNITS = ("Total", "Used", "Reserved", "Free")
@@ -194,6 +195,10 @@ def _filter(parsed_args: argparse.Namespace) -> fleet.Filter:
     )
 
 
+def _class_name(text: str) -> str:
+    return names.class_name(text, {}) if names.is_profile(text) else text
+
+
 def _add_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--blocked",
@@ -205,9 +210,11 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
         dest="classes",
         action="append",
         default=[],
+        type=_class_name,
         metavar="CLASS",
-        help="only this resource class, for example CUSTOM_MIG_1G_5GB; may be"
-        " given more than once",
+        help="only this resource class, for example CUSTOM_MIG_1G_5GB, or"
+        " that of a profile where it is not mapped; may be given more than"
+        " once",
     )
     parser.add_argument(
         "--layout",

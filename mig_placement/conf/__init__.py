@@ -20,6 +20,7 @@ import socket
 from oslo_config import cfg
 
 from mig_placement import exception
+from mig_placement import version
 from mig_placement.conf import agent
 from mig_placement.conf import gate
 from mig_placement.conf import hardware
@@ -105,7 +106,12 @@ def parse(
     for module in GROUPS:
         conf.register_opts(module.OPTS, group=module.GROUP)
     try:
-        conf(list(arguments), project=PROJECT, prog=prog)
+        conf(
+            list(arguments),
+            project=PROJECT,
+            prog=prog,
+            version=version.version(),
+        )
     except (cfg.Error, OSError, ValueError) as error:
         # Without the cause: it quotes the line, which may be a password's.
         raise exception.ConfigError(

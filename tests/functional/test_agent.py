@@ -14,11 +14,14 @@
 import os
 import pathlib
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
 from mig_placement import exception
+from mig_placement import version
 from mig_placement.placement import names
 from mig_placement.service import lock
 from tests.functional import faults
@@ -400,6 +403,16 @@ def test_a_killed_agent_is_replaced_by_a_new_one(node: Node) -> None:
     node.gpus.destroy_instance(0, (0, 1))
     node.start_agent()
     node.closes("INSTANCE_MISSING")
+
+
+def test_the_agent_tells_its_version() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mig_placement.cmd.agent", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert version.version() in done.stdout
 
 
 def test_a_second_agent_is_refused(node: Node) -> None:

@@ -230,8 +230,9 @@ def test_a_class_leaves_out_others_and_gpus_without_it(node: Node) -> None:
     made = fleets.Builder(node.cloud)
     made.node("n1", {SMALL: 3, LARGE: 1})
     made.node("n2", {SMALL: 7})
-    (row,) = _rows(node, "--class", LARGE)
-    assert (row["Node"], row["Class"], row["Total"]) == ("n1", LARGE, 1)
+    for asked in (LARGE, "3g.20gb"):
+        (row,) = _rows(node, "--class", asked)
+        assert (row["Node"], row["Class"], row["Total"]) == ("n1", LARGE, 1)
 
 
 def test_nodes_are_sorted_as_people_count(node: Node) -> None:

@@ -26,7 +26,13 @@ LOG = logging.getLogger(__name__)
 
 _NAME = "retire.json"
 # What a file of another shape leads to.
-_WRONG = (LookupError, TypeError, ValueError, AttributeError)
+_WRONG = (
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,
+)
 _BOOT_ID = pathlib.Path("/proc/sys/kernel/random/boot_id")
 
 

@@ -91,6 +91,14 @@ def test_a_clock_that_was_put_back_makes_no_gpu_gone_for_longer() -> None:
     assert records.with_gone(["a"], 30.0).gone == {"a": 10}
 
 
+def test_a_number_beyond_all_numbers_is_counted_anew(
+    tmp_path: pathlib.Path,
+) -> None:
+    path = retired.path(tmp_path)
+    path.write_text(f'{{"gone": {{"a": 1{"0" * 400}}}, "orphans": {{}}}}')
+    assert retired.read(path) is None
+
+
 def test_each_other_host_has_a_file_of_its_own_in_the_directory(
     tmp_path: pathlib.Path,
 ) -> None:

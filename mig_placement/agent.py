@@ -416,7 +416,8 @@ class Agent:
         )
         try:
             self._cycle.tell(seen)
-        except exception.MigPlacementError as error:
+        except Exception as error:
+            # Whatever it is, the host gate is to follow.
             LOG.error(
                 "the host shuts down, and the gate could not be closed:"
                 " Placement goes on offering its slices until the agent"

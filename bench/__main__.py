@@ -27,6 +27,7 @@ from bench import nova
 from bench import restoring
 from bench import table
 from bench import transitions
+from bench.agents import report as agents
 
 TOPICS: dict[str, figure.Topic] = {
     "node": node.report,
@@ -35,6 +36,7 @@ TOPICS: dict[str, figure.Topic] = {
     "transitions": transitions.report,
     "nova": nova.report,
     "fleet": fleet.report,
+    "agents": agents.report,
 }
 
 
@@ -66,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE")
     parser.add_argument(
-        "--nodes", type=int, default=200, help="of the simulated fleet"
+        "--nodes", type=int, default=50, help="of the simulated fleets"
     )
     return parser
 

@@ -13,6 +13,7 @@
 
 import collections.abc
 import dataclasses
+import os
 import sys
 
 from bench import figure
@@ -23,6 +24,7 @@ from bench.agents import summary
 
 # [agent] interval's default, seconds.
 _INTERVAL = 60.0
+_GPUS = 8
 _NAMES = {"mariadb": "MariaDB", "sqlite": "SQLite"}
 _UNDISTURBED = "cold start"
 _WITH_VMS = "VMs being scheduled"
@@ -47,6 +49,16 @@ class _Cold:
 
     found: summary.ColdStart
     run: scenarios.Run
+
+
+def report(options: figure.Options) -> figure.Report:
+    """Over every database that can be had."""
+    size = scenarios.Size(options.nodes, _GPUS, os.cpu_count() or 1)
+    results = [measured(size, kind) for kind in databases("both")]
+    return figure.Report(
+        tuple(each for one in results for each in one.figures),
+        tuple(one.note for one in results),
+    )
 
 
 def say(text: str) -> None:

@@ -11,11 +11,9 @@
 # under the License.
 """The loop: waits, looks, tells Placement, and never dies of an error."""
 
-import collections.abc
 import contextlib
 import dataclasses
 import logging
-import random
 import signal
 import time
 
@@ -24,6 +22,7 @@ from mig_placement import cycle
 from mig_placement import exception
 from mig_placement import forecast
 from mig_placement import keeper
+from mig_placement import pace
 from mig_placement import picture
 from mig_placement import restore
 from mig_placement import retiring
@@ -48,69 +47,10 @@ from mig_placement.service import watch
 LOG = logging.getLogger(__name__)
 
 _STOP = frozenset({signal.SIGTERM, signal.SIGINT})
-_FIRST_RETRY = 1.0
 # nova-compute makes the root soon after it started; a look costs one GET.
 _ROOT_RETRY = 10.0
-# While Placement may offer what the node does not have, it is asked again
-# this soon after it comes back, for however long it was away.
-_CLOSE_RETRY = 10.0
 # Seconds for which a Nova that does not answer may delay a shutdown.
 _GOODBYE = 5.0
-
-
-def _to_own_moment(interval: float, now: float, moment: float) -> float:
-    """Seconds to the agent's own moment within an interval; pure.
-
-    At least a quarter of it, and all of it from the third turn on.
-
-    :param moment: the part of the interval at which it is.
-    """
-    left = interval - (now - moment * interval) % interval
-    return left if left >= interval / 4 else left + interval / 2
-
-
-@dataclasses.dataclass(slots=True)
-class _Retry:
-    """How long to wait, after failures in a row too (seconds).
-
-    :ivar moment: of all agents that were started together, after a power
-        cut for instance, each has one of its own, so that Placement is not
-        asked by all of them at once every minute from then on.
-    """
-
-    most: float
-    count: collections.abc.Callable[[], None] = lambda: None
-    failures: int = 0
-    at_most: float = float("inf")
-    moment: float = dataclasses.field(default_factory=random.random)
-
-    def failed(self, at_most: float = float("inf")) -> None:
-        self.failures += 1
-        self.count()
-        self.at_most = at_most
-
-    def succeeded(self) -> None:
-        self.failures = 0
-
-    def delay(self) -> float:
-        if not self.failures:
-            return _to_own_moment(self.most, time.monotonic(), self.moment)
-        grown = _FIRST_RETRY * 2.0 ** min(self.failures - 1, 20)
-        # Jitter: a thousand agents lost the same Placement just now.
-        limit = min(self.most, self.at_most)
-        return min(limit, grown) * random.uniform(0.5, 1)  # noqa: S311
-
-
-def _patience(
-    seen: desired.Picture, error: exception.MigPlacementError
-) -> float:
-    """Seconds within which to try again to tell what was seen; pure.
-
-    Credentials that are refused are not tried more often for it.
-    """
-    away = exception.PlacementUnreachable, exception.PlacementConflict
-    closes = not seen.verdict.matches and isinstance(error, away)
-    return _CLOSE_RETRY if closes else float("inf")
 
 
 def _last_status(settings: conf.Settings) -> object:
@@ -198,7 +138,7 @@ class Agent:
             ),
             waker.wake,
         )
-        self._retry = _Retry(settings.interval, self._measured.will_retry)
+        self._retry = pace.Retry(settings.interval, self._measured.will_retry)
         self._delay = settings.interval
         self._readiness = readiness.Readiness(settings.boot_fence_timeout)
         self._said = ""
@@ -315,7 +255,7 @@ class Agent:
             if touched or expected:
                 report = self._tell(seen)
         except exception.MigPlacementError as error:
-            self._retry.failed(_patience(seen, error))
+            self._retry.failed(pace.patience(seen, error))
             return self._report(seen, str(error), _party(error))
         self._readiness.send()
         if self._gone_gpus and report.told:

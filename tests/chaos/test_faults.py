@@ -28,7 +28,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mig_placement import agent as agents
+from mig_placement import pace
 from tests.functional import cloud as clouds
 from tests.functional import exchanges
 from tests.functional import faults
@@ -265,7 +265,7 @@ def test_a_provider_whose_creation_was_not_answered_is_looked_for_first(
 
 def test_failures_are_backed_off_from_with_jitter() -> None:
     def delays() -> list[float]:
-        retry = agents._Retry(60.0)
+        retry = pace.Retry(60.0)
         found = []
         for _ in range(8):
             retry.failed()

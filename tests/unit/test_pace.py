@@ -15,7 +15,7 @@ import itertools
 
 import pytest
 
-from mig_placement import agent
+from mig_placement import pace
 
 _INTERVAL = 60.0
 # How long a turn takes.
@@ -27,7 +27,7 @@ def _turns(moment: float, start: float, count: int) -> list[float]:
     found = []
     now = start
     for _ in range(count):
-        now += _TURN + agent._to_own_moment(_INTERVAL, now, moment)
+        now += _TURN + pace.to_own_moment(_INTERVAL, now, moment)
         found.append(now)
     return found
 
@@ -54,13 +54,13 @@ def test_agents_that_start_together_do_not_stay_together() -> None:
 
 
 def test_each_agent_has_a_moment_of_its_own() -> None:
-    moments = {agent._Retry(_INTERVAL).moment for _ in range(10)}
+    moments = {pace.Retry(_INTERVAL).moment for _ in range(10)}
     assert len(moments) == 10
     assert all(0 <= each < 1 for each in moments)
 
 
 def test_after_a_failure_it_comes_back_at_its_moment() -> None:
-    retry = agent._Retry(_INTERVAL)
+    retry = pace.Retry(_INTERVAL)
     retry.failed()
     assert retry.delay() <= 1
     retry.succeeded()

@@ -195,7 +195,7 @@ def _gpu(value: _Value) -> drawing.Gpu:
         int(value["slices"]),
         tuple(_cell(each) for each in value["declared"]),
         tuple(_cell(each) for each in value["instances"]),
-        (*_reasons(value["reasons"]), *_reasons(value["unfit"])),
+        tuple(dict.fromkeys(_reasons([*value["reasons"], *value["unfit"]]))),
     )
 
 

@@ -131,7 +131,8 @@ MEANINGS = types.MappingProxyType(
         ),
         _Reason.INSTANCE_UNHEALTHY: Meaning(
             "The driver reported an XID of one GPU instance, and Nova or the"
-            " driver might choose that one (``mdev``, ``vfio``).",
+            " driver might choose that one (``mdev``, ``vfio``), or no other"
+            " instance of the GPU is fit.",
             "The VM on that instance may fail; the others keep running. No"
             " new VM gets a slice of the GPU.",
             "Delete the VM, destroy the instance and create it again; or,"

@@ -132,7 +132,9 @@ def _own_findings(
     own = (*judged.findings, *picture.against.get(gpu.index, ()))
     if not judged.declared and not own:
         return (_UNDECLARED,)
-    return own
+    # With the last of its instances a GPU has nothing to be ready with.
+    is_spent = judged.unfit and not any(picture.units(gpu).values())
+    return own or (judged.unfit if is_spent else ())
 
 
 def weighed(tree: model.Tree, picture: Picture, rules: Rules) -> Picture:

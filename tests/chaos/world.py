@@ -37,6 +37,7 @@ import jsonschema
 import requests
 import sqlalchemy
 from oslo_db.sqlalchemy import engines
+from placement import attribute_cache
 from placement import util as placement_util
 
 from mig_placement import agent as agents
@@ -69,6 +70,7 @@ NOT_TO_BE_HAD = (
     gpu_node.LAYOUT.replace("7", "9"),
 )
 _REMEMBERED = 20_000
+_CACHED = ("_id_cache", "_str_cache", "_all_cache")
 #: Writes, faults and so on, over all histories of this process.
 COUNTED: Counter[str] = Counter()
 
@@ -95,6 +97,26 @@ def make_quick() -> None:
     _replace(placement_util, "jsonschema", _Jsonschema())
     # Placement gives its tables the same few names with each query.
     _replace(sqlalchemy, "alias", functools.cache(sqlalchemy.alias))
+
+
+def _remember_names(database: sqlite3.Connection) -> None:
+    """Each request reads all traits and classes, 400 rows, as objects.
+
+    Where they are what they were once before, so are the objects.
+    """
+    caches = attribute_cache._AttributeCache
+    read = caches._refresh_from_db
+    known: dict[object, dict[str, Any]] = {}
+
+    def refresh(cache: Any, context: Any) -> None:
+        rows = database.execute(f"select id, name from {cache._table.name}")
+        key = cache._table.name, tuple(rows)
+        if key not in known:
+            read(cache, context)
+            known[key] = {name: vars(cache)[name] for name in _CACHED}
+        vars(cache).update({k: dict(v) for k, v in known[key].items()})
+
+    _replace(caches, "_refresh_from_db", refresh)
 
 
 def _replace(module: Any, name: str, value: object) -> None:
@@ -178,6 +200,7 @@ class Placement:
         self._app = placement_app.PlacementApp()
         with placement_app.live_connection() as live:
             self.database: sqlite3.Connection = live
+        _remember_names(live)
         self._memory = Remembering(self._app.application)
         cloud = placement_app.in_process(self._app).cloud
         self.root = cloud.create_root(gpu_node.ROOT_NAME)

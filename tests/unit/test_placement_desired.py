@@ -11,6 +11,8 @@
 # under the License.
 """What Placement should say of a picture."""
 
+import dataclasses
+
 import pytest
 
 from mig_placement.geometry import verdict
@@ -95,6 +97,23 @@ def test_with_scope_gpu_one_gpu_closes_itself_alone() -> None:
     result = decisions.desired(model.Tree(_ROOT), picture, _GPU)
     assert result.root_ready
     assert [gpu.inventories[_CLASS].capacity for gpu in result.gpus] == [7, 0]
+
+
+def test_a_gpu_of_which_no_instance_is_fit_is_not_ready() -> None:
+    """Found by a history: an XID on each of its three instances."""
+    sick = verdict.Finding(
+        verdict.Reason.INSTANCE_UNHEALTHY, "XID 94 on instance 1"
+    )
+    spent = verdict.GpuVerdict(1, unfit=(sick,), units=(("1g.5gb", 0),))
+    picture = pictures.picture(pictures.judged(0, {"1g.5gb": 7}), spent)
+    found = _decided(picture)
+    assert names.READY not in found[_name(1)].traits
+    assert names.blocked("INSTANCE_UNHEALTHY") in found[_name(1)].traits
+    # The node is as declared: its other GPU stays open.
+    assert names.READY in found[_name(0)].traits
+    assert found[_name(0)].inventories[_CLASS].capacity == 7
+    alone = pictures.picture(dataclasses.replace(spent, index=0))
+    assert not decisions.desired(model.Tree(_ROOT), alone, _NODE).root_ready
 
 
 def test_with_scope_gpu_a_finding_of_the_node_closes_all() -> None:

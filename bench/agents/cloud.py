@@ -65,6 +65,14 @@ def make_roots(url: str, count: int) -> None:
         )
 
 
+def open_nodes(url: str) -> int:
+    """Nodes that a flavor of ours may be scheduled to."""
+    answer = _adapter(url).get(
+        f"/resource_providers?required={names.NODE_READY}"
+    )
+    return len(answer.json()["resource_providers"])
+
+
 def _adapter(url: str) -> adapter.Adapter:
     return adapter.Adapter(
         session.Session(

@@ -108,11 +108,9 @@ def _cold_starts(
     say(_WITH_VMS)
     run = fleet.power_cut_with_vms()
     yield _WITH_VMS, _Cold(summary.cold_start(run.logs, needed, run.vms), run)
-    # In the midst of closing and reading.
-    after = found.opened / 4
     for name, jitter in ((_RESTART, True), (_NO_JITTER, False)):
         say(name)
-        run = fleet.power_cut_and_restart(after, jitter=jitter)
+        run = fleet.power_cut_and_restart(jitter=jitter)
         yield name, _Cold(summary.cold_start(run.logs, needed), run)
 
 

@@ -40,6 +40,7 @@ SHORTEST_INTERVAL = 4.0
 SETTLING = 3
 WATCHED = 3
 _PATIENCE = 20.0
+_POLL = 0.2
 # VMs per second.
 VM_RATE = 2.0
 
@@ -198,27 +199,21 @@ class Fleet:
             run, vms=tuple(scheduler.vms), vm_requests=scheduler.requests
         )
 
-    def power_cut_and_restart(
-        self, after: float, *, jitter: bool = True
-    ) -> Run:
-        """The same, and Placement is restarted.
-
-        :param after: seconds from the agents' start.
-        """
-        return self.run(
-            self._restarting(after), restore=RESTORE, jitter=jitter
-        )
+    def power_cut_and_restart(self, *, jitter: bool = True) -> Run:
+        """The same, and Placement restarts when all have been closed, and
+        are busy with reading what they have."""
+        return self.run(self._restarting(), restore=RESTORE, jitter=jitter)
 
     @contextlib.contextmanager
-    def _restarting(self, after: float) -> collections.abc.Iterator[None]:
-        timer = threading.Timer(after, self._restart)
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.join()
+    def _restarting(self) -> collections.abc.Iterator[None]:
+        thread = threading.Thread(target=self._restart, daemon=True)
+        thread.start()
+        yield
+        thread.join()
 
     def _restart(self) -> None:
+        while cloud.open_nodes(self.placement.url):
+            time.sleep(_POLL)
         self.placement.stop()
         time.sleep(DOWN)
         self.placement.start()

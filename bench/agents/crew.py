@@ -76,10 +76,7 @@ class Log:
 
 
 class _Even:
-    """In the place of ``random`` in the agent: all agents do the same."""
-
-    def random(self) -> float:
-        return 0.0
+    """In the place of ``random`` in the agent: all wait equally long."""
 
     def uniform(self, low: float, high: float) -> float:
         return high
@@ -130,6 +127,8 @@ class Member:
                 settings, both, settings.run_dir.parent / "made"
             ),
         )
+        if not orders.jitter:
+            self._agent._retry.moment = 0.0
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:

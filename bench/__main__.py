@@ -17,6 +17,7 @@ missed.
 
 import argparse
 import pathlib
+import signal
 import sys
 
 from bench import commands
@@ -42,6 +43,8 @@ TOPICS: dict[str, figure.Topic] = {
 
 def main() -> int:
     args = _parser().parse_args()
+    # So that the servers it started go with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     options = figure.Options(nodes=args.nodes)
     found: list[figure.Figure] = []
     for topic in args.topics or TOPICS:

@@ -29,6 +29,7 @@ from bench.agents import hardware
 from bench.agents import wire
 from mig_placement import agent
 from mig_placement import conf
+from mig_placement import pace
 from mig_placement.placement import client
 from mig_placement.placement import sync
 from mig_placement.service import measures
@@ -185,7 +186,7 @@ def work(orders: Orders, pipe: Any) -> None:
     """In a process of its own: make the agents, wait, let them run."""
     logging.disable(logging.CRITICAL)
     if not orders.jitter:
-        setattr(agent, "random", _Even())  # noqa: B010 - mypy knows a module
+        setattr(pace, "random", _Even())  # noqa: B010 - mypy knows a module
     own = pathlib.Path(tempfile.mkdtemp(dir=orders.folder))
     both = hardware.seen(own, orders.gpus)
     members = [Member(number, orders, both) for number in orders.numbers]

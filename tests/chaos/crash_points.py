@@ -369,6 +369,12 @@ class _Run:
         assert self._victim.pid is not None
         os.kill(self._victim.pid, number)
 
+    def _kill(self) -> None:
+        # Of the last write the effect may be seen, and the process ended,
+        # before this.
+        with contextlib.suppress(ProcessLookupError):
+            self._signal(signal.SIGKILL)
+
     def _arm(self, kind: str, k: int, *, after: bool) -> None:
         if kind == "call":
             self._node.gpus.kill_next(k, after=after)
@@ -389,13 +395,13 @@ class _Run:
         # Known before the answer is: whoever sees the write's effect first.
         self._is_due |= self._left == 0
         if self._left == 0 and not self._after:
-            self._signal(signal.SIGKILL)
+            self._kill()
             talk.hang_up()
             return
         answer = talk.forward()
         self.watch.after(f"{talk.method} {talk.target}")
         if self._left == 0:
-            self._signal(signal.SIGKILL)
+            self._kill()
         talk.send(answer)
 
     def _is_killed(self) -> bool:

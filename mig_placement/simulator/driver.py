@@ -152,7 +152,9 @@ class Driver:
         """
         serial = card.gpu.serial
         with self._busy.setdefault(serial, threading.Lock()):
-            time.sleep(self.index().state.delay_ms / 1000)
+            delay = self.index().state.delay_ms
+            if delay:
+                time.sleep(delay / 1000)
             try:
                 return self._counted(serial, operation)
             except store.Forbidden:

@@ -18,6 +18,7 @@ API for what its tables say.
 
 import contextlib
 import functools
+import inspect
 import io
 import os
 import pathlib
@@ -95,6 +96,9 @@ def make_quick() -> None:
     # Yields to other green threads with each query; there are none.
     _replace(engines, "_thread_yield", lambda *_: None)
     _replace(placement_util, "jsonschema", _Jsonschema())
+    # oslo.policy looks at the signature of each of its rules, each time.
+    known = functools.lru_cache(1000)(inspect.getfullargspec)
+    _replace(inspect, "getfullargspec", known)
     # Placement gives its tables the same few names with each query.
     _replace(sqlalchemy, "alias", functools.cache(sqlalchemy.alias))
 

@@ -215,34 +215,9 @@ class Cloud:
         """All providers, by name."""
         return self._providers("/resource_providers")
 
-    def tree(
-        self, uuid: str, wanted: Mapping[str, bool] | None = None
-    ) -> dict[str, Provider]:
-        """The providers of one tree, by name.
-
-        :param wanted: names, and whether traits are wanted too; others are
-            left out, and so is the root's inventory: it saves requests.
-        """
-        path = f"/resource_providers?in_tree={uuid}"
-        if wanted is None:
-            return self._providers(path)
-        return {
-            raw["name"]: self._part(raw, with_traits=wanted[raw["name"]])
-            for raw in self._get(path)["resource_providers"]
-            if raw["name"] in wanted
-        }
-
-    def _part(self, raw: Mapping[str, Any], *, with_traits: bool) -> Provider:
-        uuid, is_root = raw["uuid"], raw["parent_provider_uuid"] is None
-        return Provider(
-            uuid=uuid,
-            name=raw["name"],
-            generation=raw["generation"],
-            parent=raw["parent_provider_uuid"],
-            inventories={} if is_root else self.inventories(uuid),
-            traits=self.traits(uuid) if with_traits else frozenset(),
-            usages={} if is_root else self.usages(uuid),
-        )
+    def tree(self, uuid: str) -> dict[str, Provider]:
+        """The providers of one tree, by name."""
+        return self._providers(f"/resource_providers?in_tree={uuid}")
 
     def provider(self, uuid: str) -> Provider:
         return self._fill(self._get(f"/resource_providers/{uuid}"))

@@ -21,30 +21,38 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 
-from tests.functional import cloud as clouds
 from tests.functional import gpu_node
 from tests.functional import placement_app
 from tests.nova import cards as gpu_cards
+from tests.nova import tables
 from tests.nova import view
 
 PROFILE = "1g.5gb"
 TYPE = 463
-# A look takes Nova or Placement some 50 ms of what they need to get there.
+# A look takes Nova some 50 ms of what it needs to get there.
 _PAUSE = 0.2
 # Fragments that were generated, by attach, GPUs and instances of each.
 _fragments: dict[tuple[str, int, int], str] = {}
 
 
-def eventually(condition: Callable[[], object]) -> Any:
-    """As gpu_node.within, for conditions that are dear to look at."""
+def eventually(condition: Callable[[], object], pause: float = _PAUSE) -> Any:
+    """As gpu_node.within, for conditions that are dear to look at.
+
+    :param pause: seconds between two looks.
+    """
 
     def looked() -> object:
         value = condition()
         if not value:
-            time.sleep(_PAUSE)
+            time.sleep(pause)
         return value
 
     return gpu_node.within(looked)
+
+
+def settles(condition: Callable[[], object]) -> Any:
+    """For conditions that only Placement's tables are looked at for."""
+    return eventually(condition, pause=0.05)
 
 
 class GpuHost(gpu_node.GpuNode):
@@ -72,7 +80,7 @@ class GpuHost(gpu_node.GpuNode):
         self.held_vfs: Callable[[], set[str]] = set
         self.remove_mdev: Callable[[str], None] = self.cards.remove_mdev
         self._per_gpu = per_gpu
-        self._root = ""
+        self._database = placement.process.database
         self._nova_conf = ""
         self.sections["agent"].update(host=name, hypervisor_hostname=name)
         self.sections["nova"] = {"attach": attach}
@@ -234,16 +242,7 @@ class GpuHost(gpu_node.GpuNode):
 
     def look(self) -> view.Look:
         """All that matters of this host's tree, read once."""
-        return self.providers.look(self._tree())
-
-    def _tree(self) -> dict[str, clouds.Provider]:
-        if not self._root:
-            root = self.cloud.providers().get(self.name)
-            self._root = root.uuid if root else ""
-        if not self._root:
-            return {}
-        # nova-compute makes it under the same uuid each time.
-        return self.cloud.tree(self._root, self.providers.looked_at())
+        return self.providers.look(tables.tree(self._database, self.name))
 
     def used(self, gpu: int = 0) -> int:
         """VMs' devices on a GPU."""
@@ -273,7 +272,7 @@ class GpuHost(gpu_node.GpuNode):
                 and seen.devices.offered == wanted
             )
 
-        eventually(offered)
+        settles(offered)
 
     def wait_until_closed(self) -> None:
         """Until nothing is offered, on the root and on the GPUs."""
@@ -282,4 +281,4 @@ class GpuHost(gpu_node.GpuNode):
             seen = self.look()
             return not seen.is_open and not seen.slices.offered
 
-        eventually(closed)
+        settles(closed)

@@ -18,7 +18,7 @@ from tests.nova import base
 from tests.nova import gpu_host
 from tests.nova import view
 
-_STEPS = int(os.environ.get("NOVA_STEPS", "70"))
+_STEPS = int(os.environ.get("NOVA_STEPS", "67"))
 _SEED = int(os.environ.get("NOVA_SEED", "4"))
 _PER_GPU = 2
 _WEIGHTS = {
@@ -43,7 +43,7 @@ class RandomTest(base.RealNovaTest):
             self.start_host(name, gpus=2, per_gpu=_PER_GPU, scope=scope)
         self.vms: list[base.Server] = []
         self.seen: dict[str, view.Look] = {}
-        gpu_host.eventually(self.is_settled)
+        gpu_host.settles(self.is_settled)
 
     def fit_gpus(self, host: gpu_host.GpuHost) -> set[str]:
         """What may be offered, as the hardware has it."""
@@ -70,7 +70,7 @@ class RandomTest(base.RealNovaTest):
         """Nova sees by its periodic which mdevs could be made."""
         if self.attach == "mdev":
             self.run_periodics()
-        gpu_host.eventually(self.is_settled)
+        gpu_host.settles(self.is_settled)
 
     def test_vms_land_on_fit_and_free_slices_and_on_nothing_else(self) -> None:
         names = list(_WEIGHTS)

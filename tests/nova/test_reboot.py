@@ -65,7 +65,7 @@ class NodeRebootTest(base.RealNovaTest):
         host.wait_until_closed()
         self.start_nova_compute()
         self.assert_no_valid_host()
-        gpu_host.eventually(lambda: host.look().is_open)
+        gpu_host.settles(lambda: host.look().is_open)
         if self.attach == "vfio":
             # It looks for PCI devices only while it starts.
             self.restart_nova_compute()

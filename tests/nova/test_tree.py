@@ -46,4 +46,4 @@ class TreeTest(base.RealNovaTest):
             host.make_instances(0)
             self.run_periodics()
         self.assertEqual(held, self.hold_of(server))
-        gpu_host.eventually(lambda: host.look().free == 3)
+        gpu_host.settles(lambda: host.look().free == 3)

@@ -47,7 +47,7 @@ class VfioTest(base.RealNovaTest):
         self.start_nova_compute()
         host.start_agent()
         host.make_instances(0)
-        gpu_host.eventually(lambda: host.look().is_open)
+        gpu_host.settles(lambda: host.look().is_open)
         for _ in range(2):
             self.run_periodics()
         self.assertEqual({}, host.look().devices.offered)

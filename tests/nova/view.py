@@ -101,13 +101,6 @@ class Providers:
         provider = self.of_pci if self.attach == "vfio" else self.own
         return {provider(address): self.own(address) for address in self.vfs}
 
-    def looked_at(self) -> dict[str, bool]:
-        """All that ``look`` needs of a tree, and whether with traits."""
-        own = map(self.own, self.vfs) if self.attach == "vfio" else ()
-        wanted = dict.fromkeys(own, False)
-        wanted.update(dict.fromkeys(self.gpus(), self.attach == "mdev"))
-        return {self.host: True, **wanted}
-
     def look(self, tree: Tree) -> Look:
         root = tree.get(self.host)
         own = {self.own(address): self.own(address) for address in self.vfs}

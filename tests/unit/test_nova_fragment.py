@@ -130,8 +130,9 @@ def test_no_character_can_be_another(
     lines = text.splitlines()
     at = data.draw(st.sampled_from(_speaking(text)))
     place = data.draw(st.integers(0, len(lines[at]) - 1))
-    hypothesis.assume(lines[at][place].lower() != "x")
-    lines[at] = f"{lines[at][:place]}x{lines[at][place + 1 :]}"
+    # No x: Nova reads the domain 0x00 as 0000.
+    hypothesis.assume(lines[at][place].lower() != "z")
+    lines[at] = f"{lines[at][:place]}z{lines[at][place + 1 :]}"
     assert _is_named(config, "\n".join(lines))
 
 

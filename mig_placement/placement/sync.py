@@ -75,6 +75,9 @@ class Synchronizer:
         self._tree: model.Tree | None = None
         # Whether all of it was read, and not its root alone.
         self._is_whole = False
+        # Devices that were read by name, where the reading of the tree was
+        # broken off: a fleet whose Placement restarts reads the rest.
+        self._half_read: dict[str, model.Provider] = {}
         self._waiting: frozenset[str] = frozenset()
 
     @property
@@ -246,6 +249,7 @@ class Synchronizer:
 
     def _forget(self) -> None:
         self._tree = None
+        self._half_read.clear()
 
     def _know_root(self) -> model.Tree:
         """The tree as known; where there is none, its root alone."""
@@ -264,6 +268,7 @@ class Synchronizer:
         merged = self._merged(self._know_root(), providers)
         self._tree = self._with_names(merged, decide)
         self._is_whole = True
+        self._half_read.clear()
 
     def _merged(
         self, known: model.Tree, providers: tuple[model.Provider, ...]
@@ -313,12 +318,11 @@ class Synchronizer:
     def _device(
         self, known: model.Provider | None, seen: model.Provider
     ) -> model.Provider:
-        if (
-            known is None
-            or known.uuid != seen.uuid
-            or known.generation != seen.generation
-        ):
-            return self._read_device(seen)
+        if known is None or not _is_same(known, seen):
+            known = self._half_read.get(seen.name)
+        if known is None or not _is_same(known, seen):
+            read = self._half_read[seen.name] = self._read_device(seen)
+            return read
         if seen.name in self._waiting:
             # Deleting an allocation does not raise the generation.
             used = self._client.usages(seen.uuid)
@@ -353,6 +357,11 @@ class Synchronizer:
             trait_names=known,
             missing_traits=tree.missing_traits | _missing(unknown - known),
         )
+
+
+def _is_same(known: model.Provider, seen: model.Provider) -> bool:
+    """Whether nobody wrote to it since it was read."""
+    return (known.uuid, known.generation) == (seen.uuid, seen.generation)
 
 
 def _remembering(decide: Decide) -> Decide:

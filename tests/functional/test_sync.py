@@ -224,6 +224,38 @@ def test_of_a_node_that_could_not_be_read_nothing_is_known(
     assert node.candidates() == 0
 
 
+def test_a_reading_that_was_broken_off_goes_on_where_it_was(
+    node: Node,
+) -> None:
+    node.tell(_open(*[7] * 8))
+    node.synchronizer = node.fresh()
+    node.recorder.clear()
+
+    def fail_at_the_sixth() -> None:
+        if len(_inventories_read(node)) == 5:
+            raise exception.PlacementUnreachable.again("gone")
+
+    node.recorder.before("GET", "/inventories$", fail_at_the_sixth, times=6)
+    with pytest.raises(exception.PlacementUnreachable):
+        node.synchronizer.sync(_decide(_missing()))
+    read = _inventories_read(node)
+    traits = {*node.cloud.traits(read[0]), "CUSTOM_RACK_7"}
+    node.cloud.set_traits(read[0], traits)
+    node.tell(_open(*[7] * 8))
+    again = set(_inventories_read(node)) & set(read)
+    assert again == {read[0]}
+    assert len(_inventories_read(node)) == 8 - 5 + 1
+
+
+def _inventories_read(node: Node) -> list[str]:
+    """Uuids of the providers, in their order."""
+    return [
+        each.path.split("/")[2]
+        for each in node.recorder.exchanges
+        if each.method == "GET" and each.path.endswith("/inventories")
+    ]
+
+
 def test_a_closed_gate_takes_no_new_vm_and_leaves_running_ones(
     node: Node,
 ) -> None:

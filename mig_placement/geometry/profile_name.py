@@ -155,15 +155,21 @@ def _similar(
 
 
 def _is_close(wanted: ProfileName, name: str) -> bool:
+    other = _but_for_memory(wanted, name)
+    return other is not None and _rounded(wanted.memory_gb, other.memory_gb)
+
+
+def _but_for_memory(wanted: ProfileName, name: str) -> ProfileName | None:
+    """What a name says, where it differs in the memory figure alone."""
     try:
         other = parse(name)
     except ValueError:
-        return False
-    return (
-        wanted.slices == other.slices
-        and wanted.attributes == other.attributes
-        and _rounded(wanted.memory_gb, other.memory_gb)
+        return None
+    same = (wanted.slices, wanted.attributes) == (
+        other.slices,
+        other.attributes,
     )
+    return other if same else None
 
 
 def _rounded(one: int, other: int) -> bool:
@@ -198,7 +204,24 @@ def _mend(
     instance: str, profiles: collections.abc.Iterable[model.Profile]
 ) -> str:
     names = [profile.name for profile in profiles]
-    return f"it has {', '.join(names) or 'none'}{meant(instance, names)}"
+    near = _nearest(instance, names)
+    return f"it has {', '.join(names) or 'none'}{meant(instance, near)}"
+
+
+def _nearest(instance: str, names: list[str]) -> list[str]:
+    """The one of as many slices that is nearest in memory, which has
+    another figure on each model; all where there is none."""
+    try:
+        wanted = parse(instance)
+    except ValueError:
+        return names
+    others = [_but_for_memory(wanted, name) for name in names]
+    nearest = min(
+        filter(None, others),
+        key=lambda each: abs(each.memory_gb - wanted.memory_gb),
+        default=None,
+    )
+    return [str(nearest)] if nearest else names
 
 
 def meant(text: str, known: collections.abc.Iterable[str]) -> str:

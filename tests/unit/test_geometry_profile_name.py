@@ -136,6 +136,24 @@ def test_the_close_profile_is_suggested() -> None:
         profile_name.find_profile("1g.5gb+mee", models.profiles(models.A100))
 
 
+@pytest.mark.parametrize(
+    ("model", "declared", "meant"),
+    [
+        ("H100-80GB", "1g.5gb", "1g.10gb"),
+        ("H100-80GB", "1g.40gb", "1g.20gb"),
+        ("H100-80GB", "1g.5gb+me", "1g.10gb+me"),
+        (models.A100, "3g.40gb", "3g.20gb"),
+        (models.A100, "7g.80gb", "7g.40gb"),
+    ],
+)
+def test_what_another_model_calls_otherwise_is_suggested(
+    model: str, declared: str, meant: str
+) -> None:
+    with pytest.raises(exception.LayoutError) as caught:
+        profile_name.find_profile(declared, models.profiles(model))
+    assert str(caught.value).endswith(f"; did you mean {meant}?")
+
+
 def test_between_two_profiles_nothing_is_guessed() -> None:
     profiles = [
         each

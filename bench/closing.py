@@ -23,6 +23,7 @@ from bench import gate
 from bench import gpu_node
 from bench import recording
 from mig_placement import cycle
+from mig_placement.placement import answers
 from mig_placement.placement import client
 from mig_placement.placement import sync
 from mig_placement.service import nvml
@@ -102,7 +103,7 @@ class _Asking:
 
     def request(
         self, url: str, method: str, **kwargs: object
-    ) -> client.Response:
+    ) -> answers.Response:
         response = self._inner.request(url, method, **kwargs)
         if method != "GET":
             self.candidates.append(self._cloud.candidates(gpu_node.CLASS))

@@ -22,11 +22,13 @@ from mig_placement import cycle
 from mig_placement import exception
 from mig_placement import forecast
 from mig_placement import keeper
+from mig_placement import last
 from mig_placement import pace
 from mig_placement import picture
 from mig_placement import restore
 from mig_placement import retiring
 from mig_placement.geometry import verdict as verdicts
+from mig_placement.hardware import model
 from mig_placement.hardware import usage
 from mig_placement.nova import guard as guards
 from mig_placement.placement import desired
@@ -87,10 +89,10 @@ def _log_gate(report: status.Report) -> None:
         )
 
 
-def _uses(report: status.Report) -> usage.Usage:
+def _uses(node: model.Node | None) -> usage.Usage:
     """Who uses which instance, to be shown; nothing is decided by it."""
     with contextlib.suppress(exception.HardwareError):
-        return usage.read(report.picture.node) if report.picture.node else {}
+        return usage.read(node) if node else {}
     return {}
 
 
@@ -144,6 +146,7 @@ class Agent:
         self._said = ""
         self._left_over: set[str] = set()
         self._status: object = _last_status(settings)
+        self._gpus = last.Last(status.gpus)
 
     def run(self) -> bool:
         """Until a signal; whether it asks for a new start (SIGHUP)."""
@@ -308,10 +311,10 @@ class Agent:
         systemd.notify(f"STATUS={line}")
 
     def _keep(self, report: status.Report) -> None:
-        report = dataclasses.replace(
-            report, uses=_uses(report), coming=self._coming(report)
-        )
-        described = status.describe(report, self._settings, self._status)
+        seen = report.picture
+        gpus = self._gpus(seen, report.scope, _uses(seen.node))
+        report = dataclasses.replace(report, coming=self._coming(report))
+        described = status.describe(report, self._settings, self._status, gpus)
         self._status = self._measured.status = described
         try:
             files.write_json(

@@ -20,6 +20,7 @@ from oslo_config import cfg
 
 from mig_placement import conf
 from mig_placement import exception
+from mig_placement import last
 from mig_placement import picture
 from mig_placement.geometry import functions
 from mig_placement.geometry import layout
@@ -109,6 +110,7 @@ class Observer:
         self._settings = settings
         self._nvml = library
         self._declared = Declared(settings)
+        self._judged = last.Last(picture.judged)
         self._unwritten: health.Marks = frozenset()
         # An event comes once: it waits for a look that sees the node.
         self._unjudged: collections.deque[model.Event] = collections.deque(
@@ -143,7 +145,7 @@ class Observer:
             node = self._nvml.observe()
         except exception.HardwareError as error:
             return picture.closed(verdicts.Reason.HARDWARE_ERROR, str(error))
-        return picture.judged(
+        return self._judged(
             node,
             self._declared.read(),
             self._settings.host,

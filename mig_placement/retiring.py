@@ -23,6 +23,7 @@ from mig_placement.placement import client as clients
 from mig_placement.placement import model
 from mig_placement.placement import names
 from mig_placement.placement import plan
+from mig_placement.placement import refusals
 from mig_placement.placement import retire
 from mig_placement.service import retired
 
@@ -156,7 +157,7 @@ class Retirer:
         LOG.info("Placement, to retire: %s", step)
         try:
             self._client.do(step)
-        except clients.ConflictError as conflict:
+        except refusals.ConflictError as conflict:
             LOG.debug("Placement changed meanwhile: %s", conflict)
 
 

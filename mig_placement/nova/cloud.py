@@ -24,6 +24,7 @@ from openstack import exceptions as sdk_exceptions
 from oslo_config import cfg
 
 from mig_placement import exception
+from mig_placement import remote
 from mig_placement import transport
 from mig_placement.conf import placement as placement_options
 from mig_placement.nova import connection
@@ -115,7 +116,7 @@ class Cloud:
 
 def _connection(conf: cfg.ConfigOpts) -> Any:
     return sdk.Connection(
-        session=connection.make_session(conf),
+        session=connection.session(conf),
         oslo_conf=conf,
         service_types=["compute"],
     )
@@ -131,7 +132,7 @@ def _named() -> Any:
         ks.MissingRequiredOptions,
     ) as error:
         raise exception.ConfigError(
-            f"there are no credentials for Nova ({connection.short(error)})",
+            f"there are no credentials for Nova ({remote.short(error)})",
             where="[nova]",
             mend="give them there, or name a cloud of clouds.yaml in OS_CLOUD",
         ) from error
@@ -185,23 +186,17 @@ def _number(value: object) -> int:
 def _translated() -> collections.abc.Iterator[None]:
     """Raise our exceptions in place of the SDK's and keystoneauth's."""
     try:
-        with connection.translated():
+        with connection.SERVICE.translated():
             yield
     except sdk_exceptions.HttpException as error:
         raise _http_error(error) from error
     except sdk_exceptions.SDKException as error:
-        raise connection.unreachable(
-            f"no usable answer ({connection.short(error)})"
+        raise connection.SERVICE.unreachable(
+            f"no usable answer ({remote.short(error)})"
         ) from error
-    except (
-        TypeError,
-        ValueError,
-        AttributeError,
-        LookupError,
-        RecursionError,
-    ) as error:
+    except remote.WRONG as error:
         raise exception.NovaBadAnswer(
-            f"the answer is not one of Nova's API ({connection.short(error)})",
+            f"the answer is not one of Nova's API ({remote.short(error)})",
             where="Nova",
             mend="see whether the credentials lead to Nova's API",
         ) from error
@@ -209,17 +204,17 @@ def _translated() -> collections.abc.Iterator[None]:
 
 def _http_error(
     error: sdk_exceptions.HttpException,
-) -> exception.NovaError:
+) -> exception.MigPlacementError:
     where = f"Nova {error.url or ''}".strip()
     status = error.status_code
     if status == 401:
-        return connection.unauthorized()
+        return connection.SERVICE.unauthorized()
     if status == 403:
-        return connection.forbidden(where)
+        return connection.SERVICE.forbidden(where)
     if status is None or status >= 500 or status == 429:
-        return connection.unreachable(f"HTTP status {status}", where)
+        return connection.SERVICE.unreachable(f"HTTP status {status}", where)
     return exception.NovaBadAnswer(
-        f"refused with HTTP status {status} ({connection.short(error)})",
+        f"refused with HTTP status {status} ({remote.short(error)})",
         where=where,
         mend="see whether the credentials lead to Nova's API",
     )

@@ -24,6 +24,7 @@ import re
 from typing import Any
 
 from mig_placement import exception
+from mig_placement import remote
 from mig_placement.nova import connection
 from mig_placement.placement import client
 
@@ -37,15 +38,6 @@ MICROVERSION = "2.53"
 
 _BINARY = "nova-compute"
 _MAX_REASON = 255
-# What an answer of another shape leads to; the last where it is nested
-# without an end.
-_WRONG = (
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    RecursionError,
-)
 _UUID = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 )
@@ -176,7 +168,7 @@ class HostGate:
             return _service(answer["service"])
 
     def _ask(self, url: str, method: str, **kwargs: Any) -> Any:
-        with connection.translated():
+        with connection.SERVICE.translated():
             response = self._adapter.request(
                 url,
                 method,
@@ -194,11 +186,11 @@ class HostGate:
 def _check(status: int, url: str) -> None:
     where = f"Nova {url}"
     if status == 401:
-        raise connection.unauthorized()
+        raise connection.SERVICE.unauthorized()
     if status == 403:
-        raise connection.forbidden(where)
+        raise connection.SERVICE.forbidden(where)
     if status >= 500 or status == 429:
-        raise connection.unreachable(
+        raise connection.SERVICE.unreachable(
             f"answers with HTTP status {status}", where
         )
     if status != 200:
@@ -213,9 +205,9 @@ def _check(status: int, url: str) -> None:
 def _validated(url: str) -> collections.abc.Iterator[None]:
     try:
         yield
-    except _WRONG as error:
+    except remote.WRONG as error:
         raise exception.NovaBadAnswer(
-            f"the answer is not one of Nova's API ({connection.short(error)})",
+            f"the answer is not one of Nova's API ({remote.short(error)})",
             where=f"Nova {url}",
             mend="see whether [nova] leads to Nova's API, and not to a load"
             " balancer's error page",

@@ -12,20 +12,29 @@
 
 """A connection to Nova's API with the credentials in [nova]."""
 
-import collections.abc
-import contextlib
 from typing import Any
 
-from keystoneauth1 import exceptions as ks
-from keystoneauth1 import loading
 from oslo_config import cfg
 
 from mig_placement import exception
-from mig_placement import transport
-from mig_placement.conf import credentials
+from mig_placement import login
+from mig_placement import remote
 from mig_placement.conf import nova_auth as options
 
-_MAX_TEXT = 200
+_TO_GIVE = "give an administrator's, with the options that [placement] has"
+
+SERVICE = remote.Service(
+    name="Nova",
+    api="the compute API",
+    group=options.GROUP,
+    to_give=_TO_GIVE,
+    to_correct="correct username, password, project_name and auth_url",
+    to_allow="give [nova] a user with the admin role; the service role does"
+    " not suffice here",
+    unreachable_error=exception.NovaUnreachable,
+    unauthorized_error=exception.NovaUnauthorized,
+    forbidden_error=exception.NovaForbidden,
+)
 
 
 def is_configured(conf: cfg.ConfigOpts) -> bool:
@@ -39,109 +48,23 @@ def adapter(conf: cfg.ConfigOpts) -> Any:
 
     :raises ConfigError: the credentials are not complete.
     """
-    session = make_session(conf)
-    with _options_checked():
-        return loading.load_adapter_from_conf_options(
-            conf, options.GROUP, session=session
-        )
+    _require_credentials(conf)
+    return login.adapter(conf, SERVICE)
 
 
-def make_session(conf: cfg.ConfigOpts) -> Any:
+def session(conf: cfg.ConfigOpts) -> Any:
     """keystoneauth's session with the credentials in [nova].
 
     :raises ConfigError: the credentials are not complete.
     """
+    _require_credentials(conf)
+    return login.session(conf, SERVICE)
+
+
+def _require_credentials(conf: cfg.ConfigOpts) -> None:
     if not is_configured(conf):
         raise exception.ConfigError(
             "auth_type is not set, and there are no credentials for Nova",
-            where="[nova]",
-            mend="give an administrator's, with the options that"
-            " [placement] has",
+            where=SERVICE.section,
+            mend=_TO_GIVE,
         )
-    with _options_checked():
-        auth = loading.load_auth_from_conf_options(conf, options.GROUP)
-        session = loading.load_session_from_conf_options(
-            conf, options.GROUP, auth=auth
-        )
-        credentials.refuse_passwords_in_urls(conf, options.GROUP)
-        credentials.require_password(conf, options.GROUP)
-        transport.guard(session)
-        return session
-
-
-@contextlib.contextmanager
-def _options_checked() -> collections.abc.Iterator[None]:
-    try:
-        with translated():
-            yield
-    except (cfg.Error, ValueError, OSError) as error:
-        raise exception.ConfigError(
-            str(error), where="[nova]", mend="correct the option"
-        ) from error
-
-
-@contextlib.contextmanager
-def translated() -> collections.abc.Iterator[None]:
-    """Raise our exceptions in place of keystoneauth's."""
-    try:
-        yield
-    except ks.Unauthorized as error:
-        raise unauthorized() from error
-    except ks.Forbidden as error:
-        raise forbidden("Keystone") from error
-    except (ks.EndpointNotFound, ks.EmptyCatalog) as error:
-        raise exception.NovaUnreachable(
-            "the service catalog has no endpoint for the compute API",
-            where="[nova]",
-            mend="set region_name, valid_interfaces or endpoint_override",
-        ) from error
-    except (
-        ks.MissingRequiredOptions,
-        ks.MissingAuthPlugin,
-        ks.NoMatchingPlugin,
-    ) as error:
-        raise exception.ConfigError(
-            f"the credentials for Nova are not complete ({short(error)})",
-            where="[nova]",
-            mend="give an administrator's, with the options that"
-            " [placement] has",
-        ) from error
-    except ks.SSLError as error:
-        raise exception.NovaUnreachable(
-            transport.tls_trouble(error),
-            where="Nova or Keystone",
-            mend="set cafile in [nova] to the file of the authority that"
-            " signs their certificates",
-        ) from error
-    except ks.ClientException as error:
-        raise unreachable(f"no usable answer ({short(error)})") from error
-
-
-def short(error: object) -> str:
-    """Of other programs' texts, what fits into one line of ours."""
-    return " ".join(str(error).split())[:_MAX_TEXT]
-
-
-def unauthorized() -> exception.NovaUnauthorized:
-    return exception.NovaUnauthorized(
-        "the credentials are refused (401)",
-        where="[nova]",
-        mend="correct username, password, project_name and auth_url",
-    )
-
-
-def forbidden(where: str) -> exception.NovaForbidden:
-    return exception.NovaForbidden(
-        "the user's role may not do this (403)",
-        where=where,
-        mend="give [nova] a user with the admin role; the service role does"
-        " not suffice here",
-    )
-
-
-def unreachable(
-    what: str, where: str = "Nova or Keystone"
-) -> exception.NovaUnreachable:
-    return exception.NovaUnreachable(
-        what, where=where, mend="see whether both answer from this host"
-    )

@@ -21,6 +21,7 @@ from mig_placement.placement import client as placement_client
 from mig_placement.placement import fleet
 from mig_placement.placement import model
 from mig_placement.placement import names
+from mig_placement.placement import refusals
 
 #: Requests at a time. More would crowd out those of the scheduler.
 WORKERS = 8
@@ -147,7 +148,7 @@ class Reader:
             # Placement deletes no inventory of which something is used.
             used = self._client.usages(gpu.uuid) if inventories else {}
             rows = fleet.rows(inventories, used) + self._function_rows(gpu)
-        except placement_client.NotFoundError:
+        except refusals.NotFoundError:
             return None
         except exception.PlacementError as error:
             with self._lock:
@@ -168,7 +169,7 @@ class Reader:
         """The classes of a function that a VM has."""
         try:
             used = self._client.usages(uuid)
-        except placement_client.NotFoundError:
+        except refusals.NotFoundError:
             return []
         return [name for name, units in used.items() if units]
 

@@ -16,10 +16,12 @@ import dataclasses
 import logging
 
 from mig_placement import exception
+from mig_placement import last
 from mig_placement.placement import client as placement_client
 from mig_placement.placement import model
 from mig_placement.placement import names
 from mig_placement.placement import plan
+from mig_placement.placement import refusals
 
 LOG = logging.getLogger(__name__)
 
@@ -93,7 +95,7 @@ class Synchronizer:
         :raises PlacementBadAnswer: it takes a write for a wrong one.
         :raises PlacementError: Placement did not do what was asked.
         """
-        decide = _remembering(decide)
+        decide = last.Last(decide)
         done: list[plan.Action] = []
         refused = False
         for _ in range(_ROUNDS):
@@ -104,9 +106,9 @@ class Synchronizer:
                 self._write(decide, plan.Stage.CLOSE, done)
                 self._read(decide)
                 desired = self._write(decide, plan.Stage.OPEN, done)
-            except placement_client.ConflictError as conflict:
+            except refusals.ConflictError as conflict:
                 self._reconsider(conflict)
-            except placement_client.RefusedError:
+            except refusals.RefusedError:
                 # Somebody may have deleted a name that we remember. Once:
                 # what is wrong in itself stays so.
                 self._forget()
@@ -183,7 +185,7 @@ class Synchronizer:
             LOG.info("Placement: %s", action)
             try:
                 generation = self._client.do(action)
-            except placement_client.ConflictError as conflict:
+            except refusals.ConflictError as conflict:
                 if not self._finds_orphan(conflict):
                     raise
                 continue
@@ -194,7 +196,7 @@ class Synchronizer:
                 desired = plan.attainable(self._tree, decide(self._tree))
         return desired
 
-    def _finds_orphan(self, conflict: placement_client.ConflictError) -> bool:
+    def _finds_orphan(self, conflict: refusals.ConflictError) -> bool:
         """Whether the GPU's provider is there, and was being retired."""
         action = conflict.action
         if (
@@ -216,7 +218,7 @@ class Synchronizer:
         )
         return True
 
-    def _reconsider(self, conflict: placement_client.ConflictError) -> None:
+    def _reconsider(self, conflict: refusals.ConflictError) -> None:
         """Forget what the refused write was decided on."""
         LOG.debug("Placement changed meanwhile: %s", conflict)
         if conflict.code == _NAME_TAKEN:
@@ -362,18 +364,6 @@ class Synchronizer:
 def _is_same(known: model.Provider, seen: model.Provider) -> bool:
     """Whether nobody wrote to it since it was read."""
     return (known.uuid, known.generation) == (seen.uuid, seen.generation)
-
-
-def _remembering(decide: Decide) -> Decide:
-    """The same, which decides but once on a tree that stays as it is."""
-    known: list[tuple[model.Tree, model.Desired]] = []
-
-    def remembered(tree: model.Tree) -> model.Desired:
-        if not known or known[0][0] != tree:
-            known[:] = [(tree, decide(tree))]
-        return known[0][1]
-
-    return remembered
 
 
 def _missing(unknown: frozenset[str]) -> frozenset[str]:

@@ -43,7 +43,6 @@ class Report:
     :ivar compute_service: what is known of nova-compute's service, where
         [gate] compute_service asks for that.
     :ivar failed: who did not answer, where something failed.
-    :ivar uses: who uses which instance, as NVML knows.
     :ivar coming: what the agent will do next.
     :ivar restoring: the agent changes the geometry just now.
     """
@@ -56,7 +55,6 @@ class Report:
     root_missing: bool = False
     compute_service: str = ""
     failed: str = ""
-    uses: usage.Usage = dataclasses.field(default_factory=dict)
     coming: str = ""
     restoring: bool = False
 
@@ -120,11 +118,12 @@ def now() -> str:
 
 
 def describe(
-    report: Report, settings: conf.Settings, previous: Any
+    report: Report, settings: conf.Settings, previous: Any, gpus: Any
 ) -> dict[str, Any]:
     """The status file's value.
 
     :param previous: the value before, for since when things are so.
+    :param gpus: as ``gpus`` has it.
     """
     moment = now()
     before = previous if isinstance(previous, dict) else {}
@@ -160,7 +159,7 @@ def describe(
         "restore": list(report.restore),
         "restoring": report.restoring,
         "nova": list(report.picture.left_over),
-        "gpus": _gpus(report),
+        "gpus": gpus,
     }
 
 
@@ -180,30 +179,35 @@ def _finding(finding: verdicts.Finding) -> dict[str, str]:
     return {"reason": str(finding.reason), "detail": finding.detail}
 
 
-def _gpus(report: Report) -> list[dict[str, Any]]:
-    node = report.picture.node
+def gpus(
+    seen: desired.Picture, scope: desired.Scope, uses: usage.Usage
+) -> list[dict[str, Any]]:
+    """What the status file says of each GPU; pure.
+
+    :param uses: who uses which instance, as NVML knows.
+    """
     return [
         {
             **gpu_value(gpu),
-            **_compared(gpu, report),
+            **_compared(gpu, seen, uses),
             "reasons": [
-                _finding(each)
-                for each in desired.blocking(gpu, report.picture, report.scope)
+                _finding(each) for each in desired.blocking(gpu, seen, scope)
             ],
             "unfit": [
                 _finding(each)
-                for judged in [report.picture.gpu_verdict(gpu)]
+                for judged in [seen.gpu_verdict(gpu)]
                 for each in (judged.unfit if judged else ())
             ],
-            "units": report.picture.units(gpu),
+            "units": seen.units(gpu),
         }
-        for gpu in (node.gpus if node else ())
+        for gpu in (seen.node.gpus if seen.node else ())
     ]
 
 
-def _compared(gpu: hardware.Gpu, report: Report) -> dict[str, Any]:
+def _compared(
+    gpu: hardware.Gpu, seen: desired.Picture, uses: usage.Usage
+) -> dict[str, Any]:
     """Declared and observed instances, each with its state."""
-    seen = report.picture
     wanted = seen.wanted.gpus.get(gpu.index) if seen.wanted else None
     found = states.observed(gpu, seen.wanted)
     return {
@@ -221,7 +225,7 @@ def _compared(gpu: hardware.Gpu, report: Report) -> dict[str, Any]:
                 **instance_value(each),
                 "state": str(found[each.gi_id]),
                 "xids": states.xids(gpu, seen.ailments, each.gi_id),
-                **_use(report.uses.get((gpu.index, each.gi_id))),
+                **_use(uses.get((gpu.index, each.gi_id))),
             }
             for each in gpu.instances
         ],

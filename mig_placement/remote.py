@@ -1,0 +1,140 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""What goes wrong between us and one of OpenStack's services, in our words."""
+
+import collections.abc
+import contextlib
+import dataclasses
+
+from keystoneauth1 import exceptions as ks
+from oslo_config import cfg
+
+from mig_placement import exception
+from mig_placement import transport
+
+_MAX_TEXT = 200
+# What an answer of another shape leads to; the last where it is nested
+# without an end.
+WRONG = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    RecursionError,
+)
+
+
+def short(error: object) -> str:
+    """Of other programs' texts, what fits into one line of ours."""
+    return " ".join(str(error).split())[:_MAX_TEXT]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Service:
+    """One of them.
+
+    :ivar name: as an operator calls it.
+    :ivar api: what the service catalog has an endpoint for.
+    :ivar group: of the configuration, with the credentials.
+    :ivar to_give: how to complete them,
+    :ivar to_correct: how to mend them,
+    :ivar to_allow: and who may do what we ask for.
+    """
+
+    name: str
+    api: str
+    group: str
+    to_give: str
+    to_correct: str
+    to_allow: str
+    unreachable_error: type[exception.MigPlacementError]
+    unauthorized_error: type[exception.MigPlacementError]
+    forbidden_error: type[exception.MigPlacementError]
+
+    @property
+    def section(self) -> str:
+        return f"[{self.group}]"
+
+    @contextlib.contextmanager
+    def options_checked(self) -> collections.abc.Iterator[None]:
+        """As ``translated``, and whatever else is wrong with an option.
+
+        :raises ConfigError: an option cannot be used.
+        """
+        try:
+            with self.translated():
+                yield
+        except (cfg.Error, ValueError, OSError) as error:
+            raise exception.ConfigError(
+                str(error), where=self.section, mend="correct the option"
+            ) from error
+
+    @contextlib.contextmanager
+    def translated(self) -> collections.abc.Iterator[None]:
+        """Raise our exceptions in place of keystoneauth's."""
+        try:
+            yield
+        except ks.Unauthorized as error:
+            raise self.unauthorized() from error
+        except ks.Forbidden as error:
+            raise self.forbidden("Keystone") from error
+        except (ks.EndpointNotFound, ks.EmptyCatalog) as error:
+            raise self.unreachable_error(
+                f"the service catalog has no endpoint for {self.api}",
+                where=self.section,
+                mend="set region_name, valid_interfaces or endpoint_override",
+            ) from error
+        except (
+            ks.MissingRequiredOptions,
+            ks.MissingAuthPlugin,
+            ks.NoMatchingPlugin,
+        ) as error:
+            raise exception.ConfigError(
+                f"the credentials for {self.name} are not complete"
+                f" ({short(error)})",
+                where=self.section,
+                mend=self.to_give,
+            ) from error
+        except ks.SSLError as error:
+            raise self.unreachable_error(
+                transport.tls_trouble(error),
+                where=f"{self.name} or Keystone",
+                mend=f"set cafile in {self.section} to the file of the"
+                " authority that signs their certificates",
+            ) from error
+        except ks.ClientException as error:
+            raise self.unreachable(
+                f"no usable answer ({short(error)})"
+            ) from error
+
+    def unauthorized(self) -> exception.MigPlacementError:
+        return self.unauthorized_error(
+            "the credentials are refused (401)",
+            where=self.section,
+            mend=self.to_correct,
+        )
+
+    def forbidden(self, where: str) -> exception.MigPlacementError:
+        return self.forbidden_error(
+            "the user's role may not do this (403)",
+            where=where,
+            mend=self.to_allow,
+        )
+
+    def unreachable(
+        self, what: str, where: str = ""
+    ) -> exception.MigPlacementError:
+        return self.unreachable_error(
+            what,
+            where=where or f"{self.name} or Keystone",
+            mend="see whether both answer from this host",
+        )

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The first moments of mig-placement-agent."""
+"""The first moments of the commands."""
 
 import configparser
 import pathlib
@@ -34,6 +34,32 @@ assert "oslo_config" not in sys.modules
 sys.meta_path.insert(0, Signalling())
 sys.exit(start.agent(["--config-file=/nonexistent"]))
 """
+# Options of a kind that ours are not, and what oslo.config has for them.
+_SELDOM = """\
+import sys
+from mig_placement.cmd import start
+
+types = start._imported("oslo_config.types")
+for name in ("rfc3986", "netaddr"):
+    assert not any(each.startswith(name + ".") for each in sys.modules)
+assert types.URI()("http://[::1]/b") == "http://[::1]/b"
+assert types.IPAddress()("::1") == "::1"
+try:
+    types.IPAddress()("::x")
+except ValueError:
+    sys.exit(0)
+"""
+
+
+def test_what_is_seldom_used_is_imported_when_it_is() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _SELDOM],
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_sigusr2_while_the_agent_is_imported_ends_nothing() -> None:

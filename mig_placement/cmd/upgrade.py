@@ -117,7 +117,8 @@ class Checks(upgradecheck.UpgradeCommands):
     def nova_files(self) -> list[str]:
         """What is known of Nova's configuration; empty where nothing."""
         named: list[str] = self.options.nova_conf
-        there = [_NOVA_CONF] if pathlib.Path(_NOVA_CONF).exists() else []
+        path = pathlib.Path(_NOVA_CONF)
+        there = [_NOVA_CONF] if sources.may_be_there(path) else []
         return named or there
 
 
@@ -216,7 +217,13 @@ def _nova(checks: Checks) -> Result:
             f"there is no {_NOVA_CONF}; name nova-compute's files with"
             " --nova-conf"
         )
-    found = config_files.read(files)
+    try:
+        found = config_files.read(files)
+    except exception.ConfigError as error:
+        if checks.options.nova_conf:
+            raise
+        # It is seldom for the agent's user to read.
+        return _warning(f"which classes Nova has is not known: {error}")
     settings = checks.settings
     try:
         rules = needed.Rules(ways.way(settings), settings.classes)

@@ -144,14 +144,13 @@ def read_from(conf: cfg.ConfigOpts) -> list[pathlib.Path]:
 def misspelt(conf: cfg.ConfigOpts) -> list[str]:
     """Options in our sections of the files that are none.
 
-    [nova] has those of its user's plugin as well, and is not judged.
+    [nova] has those of its user's plugin as well.
     """
     known = {
         module.GROUP: {option.dest for option in module.OPTS}
         for module in GROUPS
-        if module is not nova
     }
-    return sources.unknown(read_from(conf), known)
+    return sources.unknown(read_from(conf), known, {nova.GROUP})
 
 
 def settings(conf: cfg.ConfigOpts) -> Settings:

@@ -29,8 +29,10 @@ _SECRET = re.compile(
     r"(?mi)^\w*(?:password|secret|token)\w*[ \t]*[=:][ \t]*\S"
 )
 
+_TO_READ = "let this user read it, or run as one who may"
 # Two letters changed places, or one is another.
 _NEAR = 0.8
+_ALIKE = 0.6
 # How oslo.config writes where an option came from.
 _LOCATION = re.compile(r"from LocationInfo\(.*?detail='([^']*)'\)")
 
@@ -46,19 +48,41 @@ def found(
         for directory in directories
         for path in sorted(pathlib.Path(directory).expanduser().glob("*.conf"))
     ]
-    return [path for path in (*named, *inside) if path.exists()]
+    return [path for path in (*named, *inside) if may_be_there(path)]
+
+
+def may_be_there(path: pathlib.Path) -> bool:
+    """Whether it is, or this user is not let see whether it is."""
+    try:
+        path.stat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def check(paths: collections.abc.Iterable[pathlib.Path]) -> None:
     """:raises ConfigError: a file is not one to be read whole."""
     for path in paths:
-        status = path.stat()
+        status = _status(path)
         if path == pathlib.Path(os.devnull):
             continue
         if not stat.S_ISREG(status.st_mode):
             raise _refused(path, "not a plain file")
         if status.st_size > MAX_BYTES:
             raise _refused(path, f"more than {MAX_BYTES} bytes")
+
+
+def _status(path: pathlib.Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except OSError as error:
+        raise exception.ConfigError(
+            f"cannot be read ({error.strerror})",
+            where=str(path),
+            mend=_TO_READ,
+        ) from error
 
 
 def _refused(path: pathlib.Path, what: str) -> exception.ConfigError:
@@ -82,17 +106,20 @@ def told_to_all(
 def unknown(
     paths: collections.abc.Iterable[pathlib.Path],
     known: collections.abc.Mapping[str, collections.abc.Collection[str]],
+    shared: collections.abc.Container[str] = (),
 ) -> list[str]:
     """What oslo.config passes over in silence: misspelt options.
 
     :param known: the options of each group of ours. What else a file has
         may be somebody else's, unless it is nearly the name of a group.
+    :param shared: groups that have others' options as well, of which only
+        what is nearly one of ours is told.
     """
     return [
         f"{path}: {line}"
         for path in paths
         for group, names in _sections(path).items()
-        for line in _unknown(group, names, known)
+        for line in _unknown(group, names, known, group in shared)
     ]
 
 
@@ -106,15 +133,22 @@ def _unknown(
     group: str,
     names: collections.abc.Iterable[str],
     known: collections.abc.Mapping[str, collections.abc.Collection[str]],
+    is_shared: bool,
 ) -> list[str]:
     if group not in known:
         near = difflib.get_close_matches(group, known, 1, _NEAR)
         return [f"[{group}] is no section{_meant(near)}"] if near else []
     options = {name.replace("-", "_"): name for name in names}
-    return [
-        f"[{group}] has no option {options[each]}"
-        + _meant(difflib.get_close_matches(each, known[group], 1))
+    close = {
+        each: difflib.get_close_matches(
+            each, known[group], 1, _NEAR if is_shared else _ALIKE
+        )
         for each in sorted(options.keys() - set(known[group]))
+    }
+    return [
+        f"[{group}] has no option {options[each]}{_meant(near)}"
+        for each, near in close.items()
+        if near or not is_shared
     ]
 
 
@@ -136,5 +170,5 @@ def mend(error: BaseException) -> str:
     if isinstance(error, cfg.ConfigFilesNotFoundError):
         return "name a file that is there"
     if isinstance(error, cfg.ConfigFilesPermissionDeniedError):
-        return "let this user read it, or run as one who may"
+        return _TO_READ
     return "correct the file"

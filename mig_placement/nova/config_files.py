@@ -95,7 +95,7 @@ def read(paths: collections.abc.Iterable[str]) -> Found:
         raise exception.ConfigError(
             sources.error_text(error),
             where=", ".join(arguments),
-            mend="correct the file",
+            mend=sources.mend(error),
         ) from None
     except exception.ConfigError as error:
         raise exception.ConfigError(

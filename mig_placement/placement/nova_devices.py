@@ -191,9 +191,9 @@ def guarded(
 
 
 def _our_name(root_name: str, nova_name: str) -> str:
-    return names.provider_name(
-        root_name, nova_name.removeprefix(f"{root_name}_")
-    )
+    # Nova has the address in capitals, and we have it as sysfs does.
+    address = nova_name.removeprefix(f"{root_name}_").lower()
+    return names.provider_name(root_name, address)
 
 
 def _guarded(

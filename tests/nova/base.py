@@ -21,6 +21,8 @@ import dataclasses
 import functools
 import os
 import pathlib
+import tempfile
+from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
 from unittest import mock
@@ -42,12 +44,13 @@ from mig_placement.nova import flavors
 from mig_placement.placement import names
 from tests.functional import cloud as clouds
 from tests.functional import placement_app
+from tests.nova import cells
 from tests.nova import devices
 from tests.nova import gpu_host
 from tests.nova import nova_conf
 from tests.nova import nova_server
+from tests.nova import tables
 
-_HYPERVISOR = "OS-EXT-SRV-ATTR:hypervisor_hostname"
 HOST = "gpu1.example.org"
 OTHER = "gpu2.example.org"
 # What a generated flavor has without anything to attach.
@@ -116,6 +119,10 @@ class RealNovaTest(base.ServersTestBase):
                 "nova.pci.utils.is_physical_function",
                 lambda *address: address[-2:] == ("00", "0"),
             )
+        )
+        self.cells = cells.Cells(
+            pathlib.Path(tempfile.gettempdir()),
+            [each.database_connection for each in self.cell_mappings.values()],
         )
         self.tcp = self.tcp_server().clean()
         self.placement_fixture.endpoint = self.tcp.url
@@ -264,7 +271,7 @@ class RealNovaTest(base.ServersTestBase):
             return now if same and (not failed or "fault" in now) else None
 
         wanted = expected_params
-        return gpu_host.eventually(arrived)
+        return self._once_at_rest(server, arrived)
 
     def _wait_until_deleted(self, server: Server) -> None:
         """As Nova's own, which looks twice a second."""
@@ -276,7 +283,20 @@ class RealNovaTest(base.ServersTestBase):
                 return True
             return False
 
-        gpu_host.eventually(gone)
+        self._once_at_rest(server, gone)
+
+    def _once_at_rest(
+        self, server: Server, condition: Callable[[], object]
+    ) -> Any:
+        """As ``eventually``; Nova's API is not asked before it is worth it,
+        since an answer takes Nova some of what it needs to get there."""
+
+        def at_rest() -> bool:
+            vm = self.cells.vm(server["id"])
+            return vm is not None and vm.is_at_rest
+
+        gpu_host.settles(at_rest)
+        return gpu_host.eventually(condition)
 
     def _flavor(self, keys: Mapping[str, str]) -> str:
         return self._create_flavor(
@@ -322,8 +342,7 @@ class RealNovaTest(base.ServersTestBase):
         found = self.devices_of(server)
         kind = {"none": [], "mdev": ["mdev"], "vfio": ["pci"]}[self.attach]
         self.assertEqual(kind, [device.kind for device in found])
-        now = self.api.get_server(server["id"])
-        host = self.hosts[now[_HYPERVISOR]]
+        host = self.hosts[self.node_of(server)]
         for device in found:
             self.assertTrue(device.usable)
             # libvirt's rebinding to vfio-pci would break the VF.
@@ -332,9 +351,14 @@ class RealNovaTest(base.ServersTestBase):
 
     def devices_of(self, server: Server) -> list[devices.GuestDevice]:
         """The host devices in the XML of a VM's guest."""
-        now = self.api.get_server(server["id"])
-        hypervisor = self.hypervisors[now[_HYPERVISOR]]
+        hypervisor = self.hypervisors[self.node_of(server)]
         return hypervisor.devices_of(server["id"])
+
+    def node_of(self, server: Server) -> str:
+        """The hypervisor that a VM is on."""
+        vm = self.cells.vm(server["id"])
+        assert vm is not None, f"no cell knows {server['id']}"
+        return vm.node
 
     def assert_no_valid_host(self) -> None:
         """A VM with a slice finds no host, and leaves nothing behind."""
@@ -349,8 +373,7 @@ class RealNovaTest(base.ServersTestBase):
         """What a VM holds: resources by the name of the provider."""
         found = self._get_allocations_by_server_uuid(server["id"])
         if not found.keys() <= self._names.keys():
-            for name, provider in self.providers().items():
-                self._names[provider.uuid] = name
+            self._names = tables.names(self.tcp.process.database)
         return {
             self._names[uuid]: held["resources"]
             for uuid, held in found.items()

@@ -31,6 +31,8 @@ PROFILE = "1g.5gb"
 TYPE = 463
 # A look takes Nova some 50 ms of what it needs to get there.
 _PAUSE = 0.2
+# With letters: Nova has them in capitals, and the kernel has not.
+_ADDRESSES = ("00000000:4B:00.0", "00000000:C2:00.0")
 # Fragments that were generated, by attach, GPUs and instances of each.
 _fragments: dict[tuple[str, int, int], str] = {}
 
@@ -83,6 +85,9 @@ class GpuHost(gpu_node.GpuNode):
         self._database = placement.process.database
         self._nova_conf = ""
         self.sections["agent"].update(host=name, hypervisor_hostname=name)
+        if attach != "mdev":
+            # What VMs wait for, NVML tells; what Nova makes anew, nobody.
+            self.sections["agent"]["interval"] = "1"
         self.sections["nova"] = {"attach": attach}
         self.sections["layout"]["sriov_command"] = (
             f"{sys.executable} -m mig_placement.cmd.tool"
@@ -97,7 +102,13 @@ class GpuHost(gpu_node.GpuNode):
         """As the base's, with SR-IOV on and what it takes to attach."""
         vgpu = "" if self.attach == "none" else self.attach
         models = ["A100-40GB"] * count
-        self.gpus.create(models, mig=True, vgpu=vgpu, overwrite=True)
+        self.gpus.create(
+            models,
+            pci_addresses=_ADDRESSES[:count],
+            mig=True,
+            vgpu=vgpu,
+            overwrite=True,
+        )
         addresses = [card.address for card in self.cards.now()]
         self.providers = view.Providers(
             self.name,

@@ -77,6 +77,14 @@ def tree(database: pathlib.Path, root_name: str) -> dict[str, clouds.Provider]:
         }
 
 
+def names(database: pathlib.Path) -> dict[str, str]:
+    """The names of all providers, by uuid."""
+    with contextlib.closing(sqlite3.connect(database, timeout=30)) as opened:
+        return dict(
+            opened.execute("select uuid, name from resource_providers")
+        )
+
+
 def _by_provider(
     rows: Iterable[tuple[int, Any]],
 ) -> collections.defaultdict[int, list[Any]]:

@@ -21,7 +21,8 @@ MISSING = (verdict.Finding(verdict.Reason.INSTANCE_MISSING, "1g.5gb"),)
 
 
 def address(index: int) -> str:
-    return f"0000:{0x41 + index:02x}:00.0"
+    # With letters: Nova has them in capitals, and the kernel has not.
+    return f"0000:{0xC1 + index:02x}:00.0"
 
 
 def gpu(index: int = 0, instances: int = 0, **changes: object) -> model.Gpu:

@@ -89,7 +89,11 @@ def test_an_error_has_the_line_s_number_and_not_the_line(
     assert "hunter2" not in str(caught.value)
 
 
-KNOWN = {"layout": {"file", "apply"}, "gate": {"scope"}}
+KNOWN = {
+    "layout": {"file", "apply"},
+    "gate": {"scope"},
+    "nova": {"attach"},
+}
 
 
 @pytest.mark.parametrize(
@@ -101,6 +105,11 @@ KNOWN = {"layout": {"file", "apply"}, "gate": {"scope"}}
             ["[layout] has no option aply, did you mean apply?"],
         ),
         ("[gate]\nzzz = 1", ["[gate] has no option zzz"]),
+        ("[nova]\npassword = x", []),
+        (
+            "[nova]\natach = vfio",
+            ["[nova] has no option atach, did you mean attach?"],
+        ),
         (
             "[layuot]\napply = native",
             ["[layuot] is no section, did you mean layout?"],
@@ -113,7 +122,7 @@ def test_a_misspelt_option_is_found(
 ) -> None:
     path = tmp_path / "a.conf"
     path.write_text(text)
-    found = sources.unknown([path], KNOWN)
+    found = sources.unknown([path], KNOWN, {"nova"})
     assert found == [f"{path}: {each}" for each in told]
 
 

@@ -62,12 +62,12 @@ def _layout(*profiles: str) -> layout.GpuLayout:
 
 @pytest.mark.parametrize(
     ("distance", "address"),
-    [(4, "0000:41:00.4"), (7, "0000:41:00.7"), (8, "0000:41:01.0")],
+    [(4, "0000:c1:00.4"), (7, "0000:c1:00.7"), (8, "0000:c1:01.0")],
 )
 def test_a_function_follows_its_gpu_in_routing_ids(
     distance: int, address: str
 ) -> None:
-    assert model.function_address("0000:41:00.0", distance) == address
+    assert model.function_address("0000:c1:00.0", distance) == address
 
 
 def test_a_function_may_lie_on_the_next_bus() -> None:
@@ -77,9 +77,9 @@ def test_a_function_may_lie_on_the_next_bus() -> None:
 def test_the_lowest_functions_are_wanted_profile_by_profile() -> None:
     need = functions.wanted(_gpu(), _layout("3g.20gb", "1g.5gb", "1g.5gb"), {})
     assert [(each.pci_address, each.profile) for each in need] == [
-        ("0000:41:00.4", "1g.5gb"),
-        ("0000:41:00.5", "1g.5gb"),
-        ("0000:41:00.6", "3g.20gb"),
+        ("0000:c1:00.4", "1g.5gb"),
+        ("0000:c1:00.5", "1g.5gb"),
+        ("0000:c1:00.6", "3g.20gb"),
     ]
 
 
@@ -141,7 +141,7 @@ def test_an_untyped_function_is_amiss_with_vfio() -> None:
     (finding,) = functions.findings(gpu, _layout(*["1g.5gb"] * 2), _VFIO)
     assert finding.reason is verdict.Reason.VGPU_TYPE_MISSING
     assert "1 of 2" in finding.detail
-    assert "0000:41:00.5" in finding.detail
+    assert "0000:c1:00.5" in finding.detail
 
 
 def _steps(

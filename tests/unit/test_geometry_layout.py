@@ -62,7 +62,7 @@ def test_all_devices_get_what_is_declared() -> None:
 
 
 @pytest.mark.parametrize(
-    "device", ["1", _PAIR.gpus[1].uuid.upper(), "00000000:42:00.0"]
+    "device", ["1", _PAIR.gpus[1].uuid.upper(), "00000000:c2:00.0"]
 )
 def test_a_device_is_found_by_index_uuid_or_address(device: str) -> None:
     assert set(_resolve(_off(f"[{device}]")).gpus) == {1}
@@ -84,7 +84,7 @@ def test_enabled_with_nothing_is_mig_on_and_empty() -> None:
         ("GPU-0", "GPU-0 is not on this node; it has GPU-00000000-"),
         (
             "99:00.0",
-            "0000:99:00.0 is not on this node; it has 0000:41:00.0, 0000:42",
+            "0000:99:00.0 is not on this node; it has 0000:c1:00.0, 0000:c2",
         ),
     ],
 )
@@ -104,7 +104,7 @@ def test_a_device_that_is_not_there_is_an_error_beside_others() -> None:
     "entries",
     [
         (_on("all"), _off("[1]")),
-        (_off("[1]"), _off("[0000:42:00.0]")),
+        (_off("[1]"), _off("[0000:c2:00.0]")),
         (_on("all"), _on("all")),
     ],
 )
@@ -115,8 +115,8 @@ def test_a_gpu_in_two_entries_is_an_error(entries: tuple[str, ...]) -> None:
 
 
 def test_a_gpu_twice_in_one_entry_is_an_error() -> None:
-    assert "0000:42:00.0 is GPU 1 (0000:42:00.0), which" in _error(
-        _off("[1, 0000:42:00.0]")
+    assert "0000:c2:00.0 is GPU 1 (0000:c2:00.0), which" in _error(
+        _off("[1, 0000:c2:00.0]")
     )
 
 
@@ -162,14 +162,14 @@ def test_a_label_that_fits_no_gpu_is_an_error() -> None:
 
 def test_an_unknown_profile_is_an_error_with_the_gpu() -> None:
     assert _error(_on("all", "{1g.12gb: 1}")).startswith(
-        "l.yaml:4 (label x): GPU 0 (0000:41:00.0): no profile 1g.12gb, which"
+        "l.yaml:4 (label x): GPU 0 (0000:c1:00.0): no profile 1g.12gb, which"
         " is one of H100 94GB, H100 96GB; it has 1g.5gb, "
     )
 
 
 def test_an_impossible_combination_is_an_error_with_the_gpu() -> None:
     assert _error(_on("[1]", "{3g.20gb: 2, 1g.5gb: 1}")).startswith(
-        "l.yaml:4 (label x): GPU 1 (0000:42:00.0): 2x 3g.20gb fill all 8"
+        "l.yaml:4 (label x): GPU 1 (0000:c2:00.0): 2x 3g.20gb fill all 8"
         " memory slices, 1g.5gb does not fit; what fits: 2x 3g.20gb, or"
     )
 
@@ -187,7 +187,7 @@ _T4 = models.gpu(
 
 def test_a_gpu_that_cannot_do_mig_is_an_error_where_mig_is_declared() -> None:
     node = models.node(models.gpu(), _T4)
-    assert "GPU 1 (0000:42:00.0) (Tesla T4) cannot do MIG" in _error(
+    assert "GPU 1 (0000:c2:00.0) (Tesla T4) cannot do MIG" in _error(
         _on("all"), node=node
     )
     more = f", device-filter: '{_A100_ID}'"

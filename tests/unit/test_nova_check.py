@@ -77,40 +77,40 @@ def _without(text: str, start: str) -> str:
             f"{TWO} is enabled without a section",
         ),
         (
-            "device_addresses = 0000:41:00.6\n",
+            "device_addresses = 0000:c1:00.6\n",
             "",
             "device_addresses",
             "mdev_class counts for device_addresses alone",
         ),
         (
-            "0000:41:00.4,0000:41:00.5",
-            "0000:41:00.4",
+            "0000:c1:00.4,0000:c1:00.5",
+            "0000:c1:00.4",
             "device_addresses",
-            "0000:41:00.5 is missing",
+            "0000:c1:00.5 is missing",
         ),
         (
-            "41:00.4,0000:41:00.5",
-            "41:00.4,0000:41:00.5,0000:41:00.7",
+            "c1:00.4,0000:c1:00.5",
+            "c1:00.4,0000:c1:00.5,0000:c1:00.7",
             "device_addresses",
-            "0000:41:00.7 is more than the 2 instances",
+            "0000:c1:00.7 is more than the 2 instances",
         ),
         (
-            "41:00.4,0000:41:00.5",
-            "41:00.4,0000:41:00.5,0000:99:00.4",
+            "c1:00.4,0000:c1:00.5",
+            "c1:00.4,0000:c1:00.5,0000:99:00.4",
             "device_addresses",
             "0000:99:00.4 is no function of a GPU",
         ),
         (
-            "41:00.4,0000:41:00.5",
-            "41:00.4,0000:41:00.5,0000:41:00.6",
+            "c1:00.4,0000:c1:00.5",
+            "c1:00.4,0000:c1:00.5,0000:c1:00.6",
             "device_addresses",
-            f"0000:41:00.6 is for {TWO} (2g.10gb)",
+            f"0000:c1:00.6 is for {TWO} (2g.10gb)",
         ),
         (
-            "0000:41:00.4,",
-            "00000000:41:00.4,",
+            "0000:c1:00.4,",
+            "00000000:c1:00.4,",
             "device_addresses",
-            "Nova compares the text: 00000000:41:00.4 is never 0000:41:00.4",
+            "Nova compares the text: 00000000:c1:00.4 is never 0000:c1:00.4",
         ),
         (
             f"mdev_class = {SMALL}",
@@ -142,7 +142,7 @@ def test_a_fault_of_an_mdev_type_is_named(
 
 def test_an_address_of_two_types_is_named(tmp_path: pathlib.Path) -> None:
     text = _replaced(
-        render.render(MDEV), "= 0000:41:00.6", "= 0000:41:00.6,0000:41:00.5"
+        render.render(MDEV), "= 0000:c1:00.6", "= 0000:c1:00.6,0000:c1:00.5"
     )
     found = _differences(tmp_path, MDEV, text)
     assert any("nova-compute refuses to start" in each.why for each in found)
@@ -157,7 +157,7 @@ def test_an_address_of_two_types_is_named(tmp_path: pathlib.Path) -> None:
             "a class of mig_placement's own",
         ),
         (
-            "device_addresses = 0000:41:01.0",
+            "device_addresses = 0000:c1:01.0",
             "device_addresses",
             "these are functions of its GPUs",
         ),
@@ -198,7 +198,7 @@ def test_a_function_with_an_mdev_is_not_passed_through(
     tmp_path: pathlib.Path,
 ) -> None:
     text = render.render(MDEV)
-    text += '\n[pci]\ndevice_spec = {"address": "0000:41:00.5"}\n'
+    text += '\n[pci]\ndevice_spec = {"address": "0000:c1:00.5"}\n'
     (found,) = _differences(tmp_path, MDEV, text)
     assert "functions that carry mdevs" in found.why
 
@@ -209,7 +209,7 @@ def test_a_function_with_an_mdev_is_not_passed_through(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"managed": None}, "would take 0000:41:00.4, 0000:41:00.5"),
+        ({"managed": None}, "would take 0000:c1:00.4, 0000:c1:00.5"),
         ({"managed": "yes"}, "would take"),
         ({"traits": None}, "asks for the trait"),
         ({"traits": "CUSTOM_MIG_VFS"}, "asks for the trait"),
@@ -217,14 +217,14 @@ def test_a_function_with_an_mdev_is_not_passed_through(
         ({"resource_class": SMALL}, "a class of mig_placement's own"),
         ({"resource_class": "mig_2g_10gb"}, "a class of mig_placement's own"),
         ({"physical_network": "net"}, "out of Placement"),
-        ({"address": "0000:41:00.4"}, "nothing covers 0000:41:00.5"),
-        ({"vendor_id": "8086"}, "nothing covers 0000:41:00.4"),
+        ({"address": "0000:c1:00.4"}, "nothing covers 0000:c1:00.5"),
+        ({"vendor_id": "8086"}, "nothing covers 0000:c1:00.4"),
     ],
 )
 def test_a_fault_of_a_device_spec_is_named(
     changes: dict[str, str | None], said: str, tmp_path: pathlib.Path
 ) -> None:
-    both = {"domain": "0000", "bus": "41", "slot": "00", "function": "[45]"}
+    both = {"domain": "0000", "bus": "c1", "slot": "00", "function": "[45]"}
     values = {"address": both, **SPEC, **changes}
     spec = json.dumps({k: v for k, v in values.items() if v is not None})
     text = _without(render.render(VFIO), "device_spec")
@@ -238,31 +238,31 @@ def test_a_fault_of_a_device_spec_is_named(
     [
         # As one object, as a list, by patterns, with other words for no,
         # with NVIDIA's ids, and with a second one that comes too late.
-        [{"address": {"bus": "41", "slot": "00", "function": "[45]"}, **SPEC}],
+        [{"address": {"bus": "c1", "slot": "00", "function": "[45]"}, **SPEC}],
         [
             [
-                {"address": "0000:41:00.4", **SPEC},
-                {"address": "0:41:0.5", **SPEC},
+                {"address": "0000:c1:00.4", **SPEC},
+                {"address": "0:c1:0.5", **SPEC},
             ],
         ],
-        [{"address": ":41:00.4", **SPEC}, {"address": "41:00.5", **SPEC}],
+        [{"address": ":c1:00.4", **SPEC}, {"address": "c1:00.5", **SPEC}],
         [
-            {"address": "0000:41:00.4", **SPEC, "managed": "False"},
-            {"address": "0000:41:00.5", **SPEC, "managed": "0"},
+            {"address": "0000:c1:00.4", **SPEC, "managed": "False"},
+            {"address": "0000:c1:00.5", **SPEC, "managed": "0"},
         ],
         [
             {
-                "address": "*:41:00.4",
+                "address": "*:c1:00.4",
                 **SPEC,
                 "traits": "MIG-VF",
                 "resource_class": "vgpu 1g-5gb",
             },
-            {"address": "*:41:00.5", **SPEC, "vendor_id": "10de"},
+            {"address": "*:c1:00.5", **SPEC, "vendor_id": "10de"},
         ],
         [
-            {"address": "0000:41:00.4", **SPEC},
-            {"address": "0000:41:00.5", **SPEC},
-            {"address": "0000:41:00.5", "managed": "yes"},
+            {"address": "0000:c1:00.4", **SPEC},
+            {"address": "0000:c1:00.5", **SPEC},
+            {"address": "0000:c1:00.5", "managed": "yes"},
         ],
     ],
 )
@@ -275,7 +275,7 @@ def test_a_device_spec_that_means_the_same_is_no_difference(
 
 
 @pytest.mark.parametrize(
-    "address", ["0000:41:00.*", "0000:41:00.0", "*:41:*.*"]
+    "address", ["0000:c1:00.*", "0000:c1:00.0", "*:c1:*.*"]
 )
 def test_a_spec_of_more_functions_names_them_and_the_gpu(
     address: str, tmp_path: pathlib.Path
@@ -283,21 +283,21 @@ def test_a_spec_of_more_functions_names_them_and_the_gpu(
     text = _without(render.render(VFIO), "device_spec")
     text += "\ndevice_spec = " + json.dumps({"address": address, **SPEC})
     surplus, whole = _differences(tmp_path, VFIO, text)
-    assert "0000:41:00.6" in surplus.need
-    assert "0000:41:00.5" not in surplus.need
+    assert "0000:c1:00.6" in surplus.need
+    assert "0000:c1:00.5" not in surplus.need
     assert "without an instance" in surplus.why
-    assert whole.need == "without 0000:41:00.0"
+    assert whole.need == "without 0000:c1:00.0"
     assert "refuses to start" in whole.why
 
 
 def test_the_first_spec_of_a_function_counts(tmp_path: pathlib.Path) -> None:
-    first = json.dumps({"address": "0000:41:00.5"})
+    first = json.dumps({"address": "0000:c1:00.5"})
     text = render.render(VFIO).replace(
         "[pci]", f"[pci]\ndevice_spec = {first}"
     )
     found = _differences(tmp_path, VFIO, text)
     assert ('"managed": "no"', first) in {(e.need, e.have) for e in found}
-    assert not any("0000:41:00.4" in each.why for each in found)
+    assert not any("0000:c1:00.4" in each.why for each in found)
 
 
 def test_functions_of_one_gpu_have_the_same_traits(
@@ -305,9 +305,9 @@ def test_functions_of_one_gpu_have_the_same_traits(
 ) -> None:
     text = _replaced(
         render.render(VFIO),
-        '41:00.4", "managed": "no", "resource_class": "CUSTOM_VGPU_1G_5GB",'
+        'c1:00.4", "managed": "no", "resource_class": "CUSTOM_VGPU_1G_5GB",'
         ' "traits": "CUSTOM_MIG_VF"',
-        '41:00.4", "managed": "no", "resource_class": "CUSTOM_VGPU_1G_5GB",'
+        'c1:00.4", "managed": "no", "resource_class": "CUSTOM_VGPU_1G_5GB",'
         ' "traits": "CUSTOM_MIG_VF,CUSTOM_FAST"',
     )
     (found,) = _differences(tmp_path, VFIO, text)
@@ -492,10 +492,10 @@ def test_a_file_that_is_not_there_is_named() -> None:
 
 def test_a_gpus_address_covers_its_functions() -> None:
     (card,) = VFIO.cards
-    (spec,) = device_spec.device_specs('{"address": "0000:41:00.0"}')
-    assert spec.covers_function("0000:41:00.4", card)
-    (other,) = device_spec.device_specs('{"address": "0000:42:00.0"}')
-    assert not other.covers_function("0000:41:00.4", card)
+    (spec,) = device_spec.device_specs('{"address": "0000:c1:00.0"}')
+    assert spec.covers_function("0000:c1:00.4", card)
+    (other,) = device_spec.device_specs('{"address": "0000:c2:00.0"}')
+    assert not other.covers_function("0000:c1:00.4", card)
 
 
 def test_a_product_id_tells_the_gpu_from_its_functions() -> None:
@@ -505,8 +505,8 @@ def test_a_product_id_tells_the_gpu_from_its_functions() -> None:
         (spec,) = device_spec.device_specs(
             json.dumps(
                 {"vendor_id": "10de", "product_id": f"{number:04x}"}
-                | {"address": "0000:41:00.*"}
+                | {"address": "0000:c1:00.*"}
             )
         )
         assert spec.covers_card(card) == covers
-        assert spec.covers_function("0000:41:00.4", card)
+        assert spec.covers_function("0000:c1:00.4", card)

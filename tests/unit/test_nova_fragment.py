@@ -151,12 +151,12 @@ def test_there_are_as_many_addresses_as_instances() -> None:
     config = vgpu.config(["1g.5gb"] * 3 + ["2g.10gb"], ["1g.5gb"])
     by_profile = {each.profile: each for each in config.mdev_types}
     assert by_profile["1g.5gb"].addresses == (
-        "0000:41:00.4",
-        "0000:41:00.5",
-        "0000:41:00.6",
-        "0000:42:00.4",
+        "0000:c1:00.4",
+        "0000:c1:00.5",
+        "0000:c1:00.6",
+        "0000:c2:00.4",
     )
-    assert by_profile["2g.10gb"].addresses == ("0000:41:00.7",)
+    assert by_profile["2g.10gb"].addresses == ("0000:c1:00.7",)
 
 
 def test_the_fragment_of_mdev_is_novas() -> None:
@@ -167,7 +167,7 @@ def test_the_fragment_of_mdev_is_novas() -> None:
     assert (
         f"[devices]\nenabled_mdev_types = {only.name}\n\n# 2x 1g.5gb\n"
         f"[mdev_{only.name}]\n"
-        "device_addresses = 0000:41:00.4,0000:41:00.5\n"
+        "device_addresses = 0000:c1:00.4,0000:c1:00.5\n"
         "mdev_class = CUSTOM_SMALL\n"
     ) in text
 
@@ -188,7 +188,7 @@ def test_the_fragment_of_vfio_is_novas() -> None:
             f'device_spec = {{"address": "{address}", "managed": "no",'
             ' "resource_class": "CUSTOM_VGPU_1G_5GB",'
             ' "traits": "CUSTOM_MIG_VF"}'
-            for address in ("0000:41:00.4", "0000:41:00.5")
+            for address in ("0000:c1:00.4", "0000:c1:00.5")
         ),
     ]
 
@@ -199,7 +199,7 @@ def test_the_schedulers_part_has_no_address() -> None:
     assert "control plane" in text
     assert "pci_in_placement = true" in text
     assert "alias = " in text
-    assert "0000:41" not in text
+    assert "0000:c1" not in text
 
 
 def test_the_control_plane_needs_nothing_of_mdev() -> None:

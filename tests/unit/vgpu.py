@@ -50,7 +50,7 @@ def function(
 
 def function_address(gpu: int, index: int) -> str:
     """As sysfs has it; 0000:41:00.4 is the first of GPU 0."""
-    return model.function_address(f"0000:{0x41 + gpu:02x}:00.0", 4 + index)
+    return model.function_address(f"0000:{0xC1 + gpu:02x}:00.0", 4 + index)
 
 
 def gpu(

@@ -60,7 +60,7 @@ def gpu(name: str = A100, index: int = 0, **changes: Any) -> model.Gpu:
     values: dict[str, Any] = {
         "index": index,
         "uuid": f"GPU-{index:08x}-0000-0000-0000-000000000000",
-        "pci_address": f"0000:{0x41 + index:02x}:00.0",
+        "pci_address": f"0000:{0xC1 + index:02x}:00.0",
         "pci_device_id": int(_recorded()[name]["pci_device_id"], 16),
         "pci_subsystem_id": 0x134F10DE,
         "product": _recorded()[name]["product"],

@@ -243,27 +243,38 @@ class Agent:
             self._guard.follow(any(report.open_gpus()), reasons, told=told)
 
     def _passed(self) -> status.Report:
-        seen = self._cycle.look(self._watcher.take())
-        try:
-            # Closing is urgent, and does not wait for what comes of it.
-            expected = self._keeper.expects(seen)
-            report = self._tell(restore.restoring(seen) if expected else seen)
-            if expected:
-                # It may take minutes, and who asks meanwhile is to know.
-                self._show(dataclasses.replace(report, restoring=True))
-            with self._readiness.paused():
-                touched = self._keeper.keep(seen)
-            if touched:
-                seen = self._cycle.look(self._watcher.take())
-            if touched or expected:
-                report = self._tell(seen)
-        except exception.MigPlacementError as error:
-            self._retry.failed(pace.patience(seen, error))
-            return self._report(seen, str(error), _party(error))
+        with contextlib.ExitStack() as undisturbed:
+            undisturbed.enter_context(self._cycle.undisturbed())
+            seen = self._cycle.look(self._watcher.take())
+            try:
+                # Closing is urgent, and does not wait for what comes of it.
+                expected = self._keeper.expects(seen)
+                report = self._tell(
+                    restore.restoring(seen) if expected else seen
+                )
+                undisturbed.close()
+                if self._is_kept(seen, report, expected=expected):
+                    undisturbed.enter_context(self._cycle.undisturbed())
+                    seen = self._cycle.look(self._watcher.take())
+                    report = self._tell(seen)
+            except exception.MigPlacementError as error:
+                self._retry.failed(pace.patience(seen, error))
+                return self._report(seen, str(error), _party(error))
         self._readiness.send()
         if self._gone_gpus and report.told:
             self._gone_gpus.follow(self._cycle.tree, seen.node)
         return dataclasses.replace(report, restore=self._keeper.lines)
+
+    def _is_kept(
+        self, seen: desired.Picture, report: status.Report, *, expected: bool
+    ) -> bool:
+        """Bring the layout back where that is due; whether to look again."""
+        if expected:
+            # It may take minutes, and who asks meanwhile is to know.
+            self._show(dataclasses.replace(report, restoring=True))
+        with self._readiness.paused():
+            touched = self._keeper.keep(seen)
+        return touched or expected
 
     def _tell(self, seen: desired.Picture) -> status.Report:
         """Tell Placement; with what the allocations say against it.

@@ -13,6 +13,7 @@
 
 import collections
 import collections.abc
+import contextlib
 import functools
 import logging
 
@@ -204,6 +205,11 @@ class Cycle(Observer):
     ) -> None:
         super().__init__(settings, library)
         self._synchronizer = synchronizer
+
+    def undisturbed(self) -> contextlib.AbstractContextManager[None]:
+        """For a look and what is told of it: no other process changes the
+        geometry meanwhile, or the look says that one does."""
+        return lock.undisturbed(self._settings.run_dir)
 
     def tell(self, seen: desired.Picture) -> sync.Outcome:
         """Bring Placement to what the picture asks for.

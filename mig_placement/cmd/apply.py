@@ -12,6 +12,7 @@
 """apply: do the steps to the layout."""
 
 import argparse
+import contextlib
 import sys
 
 from mig_placement import cycle
@@ -96,7 +97,8 @@ def _tell(scene: restoring.Scene) -> None:
     :raises PlacementError: it was not told; the gate is closed.
     """
     if scene.cycle is not None:
-        try:
+        with (
+            scene.cycle.undisturbed(),
+            contextlib.suppress(exception.RootNotFound),
+        ):
             scene.cycle.tell(scene.cycle.look())
-        except exception.RootNotFound:
-            return

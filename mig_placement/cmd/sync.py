@@ -79,11 +79,12 @@ def once(
     library = nvml.Nvml(settings)
     try:
         one = cycle.Cycle(settings, library, synchronizer)
-        seen = one.look()
-        for finding in seen.verdict.findings:
-            LOG.warning(
-                "the gate is closed, no new VM gets a slice: %s", finding
-            )
-        return one.would_tell(seen) if dry_run else one.tell(seen)
+        with one.undisturbed():
+            seen = one.look()
+            for finding in seen.verdict.findings:
+                LOG.warning(
+                    "the gate is closed, no new VM gets a slice: %s", finding
+                )
+            return one.would_tell(seen) if dry_run else one.tell(seen)
     finally:
         library.let_go()

@@ -11,6 +11,7 @@
 # under the License.
 """Locks that tell other processes of ours apart: one agent, one apply."""
 
+import collections.abc
 import contextlib
 import fcntl
 import os
@@ -24,8 +25,10 @@ from mig_placement.service import files
 _AGENT = "agent.lock"
 _APPLY = "apply.lock"
 _RETIRE = "retire.lock"
-# Who looks whether a lock is held has it for less than a millisecond.
+# Who looks whether a lock is held has it for less than a millisecond; who
+# tells Placement of what it sees, until Placement has answered.
 _GLANCES = 50
+_MOST_GLANCES = 2000
 _GLANCE = 0.01
 
 
@@ -44,19 +47,21 @@ class Lock:
 
     def __enter__(self) -> Self:
         self._file = _opened(self._path)
-        if not any(map(self._take, range(_GLANCES))):
+        if not self._taken():
             os.close(self._file)
             raise exception.ConfigError(
                 self._refusal, where=str(self._path), mend=self._mend
             )
         return self
 
-    def _take(self, before: int) -> bool:
-        """:param before: how many tries there have been."""
-        time.sleep(_GLANCE if before else 0)
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
+    def _taken(self) -> bool:
+        for each in range(_MOST_GLANCES):
+            if _locks(self._file, fcntl.LOCK_EX):
+                return True
+            if each > _GLANCES and not _locks(self._file, fcntl.LOCK_SH):
+                return False
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+            time.sleep(_GLANCE)
         return False
 
     def __exit__(self, *_: object) -> None:
@@ -64,6 +69,14 @@ class Lock:
         with contextlib.suppress(OSError):
             os.utime(self._file)
         os.close(self._file)
+
+
+def _locks(file: int, kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _opened(path: pathlib.Path) -> int:
@@ -106,7 +119,8 @@ def apply(run_dir: pathlib.Path) -> Lock:
     """One process changes the geometry."""
     return Lock(
         run_dir / _APPLY,
-        "another process changes the geometry of this node just now",
+        "another process changes the geometry of this node just now, or"
+        " tells Placement of it",
         "wait for it, and try again",
     )
 
@@ -125,14 +139,26 @@ def apply_runs(run_dir: pathlib.Path) -> bool:
     return _is_held(apply_path(run_dir))
 
 
+@contextlib.contextmanager
+def undisturbed(run_dir: pathlib.Path) -> collections.abc.Iterator[None]:
+    """No process begins to change the geometry before the block has ended.
+
+    What is seen of it in there is still so when Placement has been told.
+    Where a process does already, ``apply_runs`` is true in there.
+    """
+    with contextlib.ExitStack() as stack:
+        # Who may not open it changes nothing either, and only looks.
+        with contextlib.suppress(exception.ConfigError, OSError):
+            file = _opened(apply_path(run_dir))
+            stack.callback(os.close, file)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield
+
+
 def _is_held(path: pathlib.Path) -> bool:
     try:
         handle = files.open_plain(path, os.O_RDONLY)
     except (OSError, ValueError):
         return False
     with contextlib.closing(os.fdopen(handle)) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+        return not _locks(file.fileno(), fcntl.LOCK_SH)

@@ -16,6 +16,7 @@ import os
 import pathlib
 import stat
 import threading
+import time
 
 import pytest
 
@@ -44,6 +45,35 @@ def test_who_only_looks_is_in_nobodys_way(tmp_path: pathlib.Path) -> None:
     threading.Timer(0.05, look.close).start()
     with lock.agent(tmp_path):
         assert look.closed
+
+
+def test_who_tells_of_what_it_sees_is_not_disturbed(
+    tmp_path: pathlib.Path,
+) -> None:
+    told = threading.Event()
+
+    def tell() -> None:
+        with lock.undisturbed(tmp_path):
+            started.set()
+            # Longer than whoever only looks.
+            time.sleep(1.0)
+            told.set()
+
+    started = threading.Event()
+    threading.Thread(target=tell).start()
+    started.wait()
+    assert not lock.apply_runs(tmp_path)
+    with lock.apply(tmp_path):
+        assert told.is_set()
+
+
+def test_who_tells_knows_that_the_geometry_changes(
+    tmp_path: pathlib.Path,
+) -> None:
+    with lock.apply(tmp_path), lock.undisturbed(tmp_path):
+        assert lock.apply_runs(tmp_path)
+    with lock.undisturbed(tmp_path):
+        assert not lock.apply_runs(tmp_path)
 
 
 @pytest.mark.parametrize("umask", [0, 0o077])

@@ -1,0 +1,73 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""What the agent tells Placement is true until Placement has answered."""
+
+import collections.abc
+import fcntl
+import pathlib
+
+import pytest
+
+from mig_placement import agent
+from mig_placement import conf
+from mig_placement import simulator
+from mig_placement.placement import client
+from mig_placement.placement import sync
+from mig_placement.service import lock
+from mig_placement.service import wake
+from tests.functional import gpu_node
+from tests.functional import placement_app
+
+
+@pytest.fixture
+def node(
+    tmp_path: pathlib.Path, placement: placement_app.InProcessPlacement
+) -> collections.abc.Iterator[gpu_node.GpuNode]:
+    made = gpu_node.GpuNode(tmp_path, {}, placement.cloud)
+    made.create_root()
+    made.create_gpus()
+    yield made
+    simulator.uninstall()
+
+
+def _may_begin(node: gpu_node.GpuNode) -> bool:
+    """Whether another process could begin to change the geometry now."""
+    with lock.apply_path(node.run_dir).open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def test_nobody_begins_between_a_look_and_what_is_told_of_it(
+    node: gpu_node.GpuNode, placement: placement_app.InProcessPlacement
+) -> None:
+    options = conf.parse([f"--config-file={node.config}"])
+    settings = conf.settings(options)
+    running = agent.Agent(
+        settings,
+        sync.Synchronizer(
+            client.Client(placement.adapter), settings.root_name
+        ),
+        wake.Waker(),
+    )
+    might: list[bool] = []
+    placement.recorder.before(
+        "PUT", "/traits$", lambda: might.append(_may_begin(node)), times=10
+    )
+    running.tick()
+    running.let_go()
+    assert node.candidates() == 1
+    assert might
+    assert not any(might)
+    assert _may_begin(node)

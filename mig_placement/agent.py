@@ -144,6 +144,8 @@ class Agent:
         self._delay = settings.interval
         self._readiness = readiness.Readiness(settings.boot_fence_timeout)
         self._said = ""
+        # Whether Placement knows nothing by the name that was guessed.
+        self._nameless = False
         self._left_over: set[str] = set()
         self._status: object = _last_status(settings)
         self._gpus = last.Last(status.gpus)
@@ -187,8 +189,24 @@ class Agent:
             if received & _STOP:
                 self._say_goodbye()
                 return False
-            if signal.SIGHUP in received:
+            if signal.SIGHUP in received or self._is_renamed():
                 return True
+
+    def _is_renamed(self) -> bool:
+        """Whether the resolver says another name than at the start, when
+        it may not have answered; Placement may know the node by that."""
+        before = self._settings.root_name
+        name = conf.guessed_root_name() if self._nameless else before
+        if name == before:
+            return False
+        LOG.warning(
+            "the host's name is %s now and was %s, which Placement does not"
+            " know: the agent starts anew, VMs are not touched; set [agent]"
+            " hypervisor_hostname",
+            name,
+            before,
+        )
+        return True
 
     def tick(self) -> None:
         """Look once and tell Placement; never raises."""
@@ -260,7 +278,9 @@ class Agent:
             except exception.MigPlacementError as error:
                 self._retry.failed(pace.patience(seen, error))
                 return self._report(seen, str(error), _party(error))
-        self._readiness.send()
+        self._nameless = report.root_missing and self._settings.root_guessed
+        if not self._nameless or "." in self._settings.root_name:
+            self._readiness.send()
         if self._gone_gpus and report.told:
             self._gone_gpus.follow(self._cycle.tree, seen.node)
         return dataclasses.replace(report, restore=self._keeper.lines)

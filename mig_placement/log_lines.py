@@ -39,6 +39,16 @@ class Meaning:
 # By the text that the code gives to the log, placeholders as they are.
 MEANINGS = types.MappingProxyType(
     {
+        # The node's name.
+        "the host's name is %s now and was %s, which Placement does not know:"
+        " the agent starts anew, VMs are not touched; set [agent]"
+        " hypervisor_hostname": Meaning(
+            "Running VMs are not touched. Until the node is found under its"
+            " name, Placement offers what it was told last.",
+            "``[agent] hypervisor_hostname``: without it the name is the"
+            " resolver's, which did not answer in full when the agent"
+            " started.",
+        ),
         # The gate.
         "gate open%s": Meaning(
             "New VMs get the slices that are fit. A reason behind it names"

@@ -55,6 +55,7 @@ class Settings:
 
     :ivar host: the compute service's host.
     :ivar root_name: name of the compute root provider.
+    :ivar root_guessed: it is the host's own name, by its resolver.
     :ivar interval: seconds; so are boot_fence_timeout, retire_after and
         nova_refresh.
     :ivar library: path of the NVML library, empty for the linker's choice.
@@ -63,6 +64,7 @@ class Settings:
 
     host: str
     root_name: str
+    root_guessed: bool
     interval: float
     run_dir: pathlib.Path
     state_dir: pathlib.Path
@@ -159,6 +161,7 @@ def settings(conf: cfg.ConfigOpts) -> Settings:
         return Settings(
             host=_host("host", conf.agent.host or socket.gethostname()),
             root_name=root_name(conf),
+            root_guessed=not conf.agent.hypervisor_hostname,
             interval=conf.agent.interval,
             run_dir=_directory("run_dir", conf.agent.run_dir),
             state_dir=_directory("state_dir", conf.agent.state_dir),
@@ -223,8 +226,13 @@ def root_name(conf: cfg.ConfigOpts) -> str:
     """:raises ConfigError: the name cannot be a provider's."""
     return _host(
         "hypervisor_hostname",
-        conf.agent.hypervisor_hostname or socket.getfqdn(),
+        conf.agent.hypervisor_hostname or guessed_root_name(),
     )
+
+
+def guessed_root_name() -> str:
+    """The host's name; short where the resolver does not answer."""
+    return socket.getfqdn()
 
 
 def _host(option: str, name: str) -> str:

@@ -21,7 +21,6 @@ import dataclasses
 import functools
 import os
 import pathlib
-import tempfile
 from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
@@ -79,13 +78,18 @@ def _first_engine() -> sqlalchemy.Engine:
     return engine
 
 
-def _create_engine(*args: Any, **kwargs: Any) -> sqlalchemy.Engine:
+def _create_engine(
+    databases: list[pathlib.Path], *args: Any, **kwargs: Any
+) -> sqlalchemy.Engine:
     """As SQLAlchemy's, knowing the statements of the engines before it.
 
     Each test has databases of its own, and a seventh of what a test costs
     went into compiling the same statements.
+
+    :param databases: gets the file of each engine.
     """
     engine = _new_engine(*args, **kwargs)
+    databases.append(pathlib.Path(engine.url.database or ""))
     engine.dialect = _first_engine().dialect
     engine._compiled_cache = _first_engine()._compiled_cache
     return engine
@@ -102,6 +106,7 @@ class RealNovaTest(base.ServersTestBase):
     attach = "none"
 
     def setUp(self) -> None:
+        databases: list[pathlib.Path] = []
         # Its databases are files here, and opening one again for each
         # transaction is a sixth of what a test costs.
         self.useFixture(
@@ -110,7 +115,10 @@ class RealNovaTest(base.ServersTestBase):
             )
         )
         self.useFixture(
-            fixtures.MonkeyPatch("sqlalchemy.create_engine", _create_engine)
+            fixtures.MonkeyPatch(
+                "sqlalchemy.create_engine",
+                functools.partial(_create_engine, databases),
+            )
         )
         super().setUp()
         # Nova looks for sriov_totalvfs in the real sysfs.
@@ -121,7 +129,7 @@ class RealNovaTest(base.ServersTestBase):
             )
         )
         self.cells = cells.Cells(
-            pathlib.Path(tempfile.gettempdir()),
+            databases,
             [each.database_connection for each in self.cell_mappings.values()],
         )
         self.tcp = self.tcp_server().clean()

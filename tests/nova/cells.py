@@ -37,19 +37,22 @@ class Vm:
 class Cells:
     """The databases of all cells, which are SQLite files.
 
-    :param folder: where they lie.
-    :param connections: how Nova's mappings call them.
+    :param databases: all that Nova has opened.
+    :param connections: how Nova's mappings call those of the cells.
     """
 
     def __init__(
-        self, folder: pathlib.Path, connections: Iterable[str]
+        self, databases: Iterable[pathlib.Path], connections: Iterable[str]
     ) -> None:
-        self._files = [
-            file
-            for each in connections
-            for file in folder.glob(f"nova-test-{each}-*.sqlite")
-        ]
-        assert self._files, f"Nova's tests have no cells in {folder}"
+        names = [f"nova-test-{each}-" for each in connections]
+        self._files = sorted(
+            {
+                file
+                for file in databases
+                if any(map(file.name.startswith, names))
+            }
+        )
+        assert len(self._files) == len(names), self._files
 
     def vm(self, uuid: str) -> Vm | None:
         """None before the scheduler has given it to a cell."""

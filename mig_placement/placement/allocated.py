@@ -64,19 +64,20 @@ def _of_gpu(
     A class that is none of the profiles' may have been any one's, before
     the operator gave the profile another.
     """
-    by_class = {names.class_name(each, classes): each for each in profiles}
+    class_of = {each: names.class_name(each, classes) for each in profiles}
     in_use = {name: units for name, units in provider.used.items() if units}
-    unknown = [name for name in in_use if name not in by_class]
     found = {
-        profile: (in_use[name], name)
-        for name in unknown
+        profile: (units, name)
+        for name, units in in_use.items()
+        if name not in class_of.values()
         for profile in profiles
     }
+    # Profiles may share a class: each of them may be what is held.
     found.update(
         {
-            by_class[name]: (units, name)
-            for name, units in in_use.items()
-            if name in by_class
+            profile: (in_use[name], name)
+            for profile, name in class_of.items()
+            if name in in_use
         }
     )
     return found

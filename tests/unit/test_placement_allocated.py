@@ -41,10 +41,16 @@ def _tree(
 
 
 def _node() -> hardware.Node:
-    profile = hardware.Profile(
-        "1g.5gb", 19, 0, 1, 4864, 14, 7, hardware.Engines(), ()
+    return _node_with("1g.5gb")
+
+
+def _node_with(*profiles: str) -> hardware.Node:
+    """One GPU that may have instances of these profiles."""
+    known = tuple(
+        hardware.Profile(each, 19, 0, 1, 4864, 14, 7, hardware.Engines(), ())
+        for each in profiles
     )
-    return hardware.Node("580", (pictures.gpu(0, 7, profiles=(profile,)),))
+    return hardware.Node("580", (pictures.gpu(0, 7, profiles=known),))
 
 
 def test_what_is_offered_is_not_closed() -> None:
@@ -69,6 +75,13 @@ def test_a_class_that_was_some_profiles_may_have_been_any_ones() -> None:
     tree = _tree(_OPEN, used=2)
     found = allocated.by_profile(tree, _node(), {"1g.5gb": "CUSTOM_S"})
     assert found == {(0, "1g.5gb"): (2, _CLASS)}
+
+
+def test_profiles_that_share_a_class_are_all_in_use() -> None:
+    shared = dict.fromkeys(("1g.5gb", "1g.10gb", "2g.10gb"), _CLASS)
+    node = _node_with(*shared)
+    found = allocated.by_profile(_tree(_OPEN, used=2), node, shared)
+    assert found == {(0, each): (2, _CLASS) for each in shared}
 
 
 def test_what_nobody_uses_is_not_told() -> None:

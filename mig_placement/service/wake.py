@@ -16,6 +16,7 @@ import contextlib
 import select
 import signal
 import socket
+import threading
 
 # SIGUSR2 asks for a report (meditation.py); who sends it where nobody writes
 # one must not end the process, as the default would.
@@ -26,24 +27,32 @@ class Waker:
     """A pipe that the main thread sleeps on.
 
     Signals arrive through it as well: their number is the byte that the
-    interpreter writes, so that no handler runs anything.
+    interpreter writes, so that no handler runs anything. In a full pipe the
+    interpreter drops it, and there is room for a few hundred bytes: of any
+    number of wakes during a long turn one lies in it.
     """
 
     def __init__(self) -> None:
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
+        self._lock = threading.Lock()
+        self._is_woken = False
 
     def wake(self) -> None:
         """End the main thread's sleep; any thread may call it."""
-        with contextlib.suppress(BlockingIOError, OSError):
-            self._writer.send(b"\0")
+        with self._lock, contextlib.suppress(BlockingIOError, OSError):
+            if not self._is_woken:
+                self._writer.send(b"\0")
+                self._is_woken = True
 
     def sleep(self, seconds: float) -> frozenset[int]:
         """Until woken or the time is over; the signals that came, and 0
         for a wake that was none."""
         select.select([self._reader], [], [], max(seconds, 0))
-        return self._drained()
+        with self._lock:
+            self._is_woken = False
+            return self._drained()
 
     def _drained(self) -> frozenset[int]:
         received: set[int] = set()

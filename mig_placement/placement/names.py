@@ -54,6 +54,9 @@ _DESCRIBING = _OURS[2:]
 _CUSTOM = re.compile(r"CUSTOM_[A-Z0-9_]+")
 # No id of nvidia-smi's: it stands for another profile on another model.
 _PROFILE = re.compile(r"([0-9]+c\.)?[0-9]+g\.[0-9]+gb([+-][a-z.]+)?")
+_VGPU_CLASS = re.compile(
+    rf"{_VGPU}([0-9]+C_)?[0-9]+G_[0-9]+GB(_[A-Z][A-Z0-9_]*)?"
+)
 _MAX_NAME = 255
 _MAX_PROVIDER_NAME = 200
 
@@ -240,8 +243,11 @@ def is_own_class(
 
 
 def is_vgpu_class(name: str) -> bool:
-    """Whether a class is one that vgpu_class makes."""
-    return name.startswith(_VGPU)
+    """Whether a class is one that vgpu_class makes.
+
+    Not one of a whole GPU's vGPU type: ``CUSTOM_VGPU_L40S_12Q``.
+    """
+    return bool(_VGPU_CLASS.fullmatch(name))
 
 
 def alias(profile: str) -> str:

@@ -237,15 +237,24 @@ def used(
 
 
 def offered(tree: model.Tree) -> int:
-    """What Nova's providers of our devices would still hand out."""
+    """What Nova's providers of our devices would still hand out.
+
+    Units count where ``guarded`` closes them: Nova may have providers of
+    GPUs that are none of ours.
+    """
+    ours = {each.name for each in tree.gpus}
     return sum(
         (names.READY in each.traits)
-        + sum(
-            max(inventory.capacity, 0)
-            for name, inventory in each.inventories.items()
-            if names.is_vgpu_class(name)
-        )
+        + (_our_name(tree.root.name, each.name) in ours and _vgpus(each))
         for each in tree.nova
+    )
+
+
+def _vgpus(provider: model.Provider) -> int:
+    return sum(
+        max(inventory.capacity, 0)
+        for name, inventory in provider.inventories.items()
+        if names.is_vgpu_class(name)
     )
 
 

@@ -36,6 +36,40 @@ def test_a_class_is_named_after_its_profile(
     assert names.class_name(profile, {}) == expected
 
 
+@pytest.mark.parametrize(
+    "profile",
+    [
+        "1g.5gb",
+        "7g.141gb",
+        "1g.5gb+me",
+        "1g.24gb-me",
+        "1g.24gb+gfx",
+        "1g.24gb+me.all",
+        "1g.24gb+me+gfx",
+        "1c.3g.20gb",
+        "2c.4g.20gb+me",
+    ],
+)
+def test_the_class_of_a_profile_s_vgpu_is_known_again(profile: str) -> None:
+    assert names.is_vgpu_class(names.vgpu_class(profile))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CUSTOM_VGPU_L40S_12Q",
+        "CUSTOM_VGPU_A100_10C",
+        "CUSTOM_VGPU_A100_1_5C",
+        "CUSTOM_VGPU_1G_5GBX",
+        "CUSTOM_VGPU_",
+        "CUSTOM_MIG_1G_5GB",
+        "VGPU",
+    ],
+)
+def test_another_vgpu_s_class_is_not_taken_for_ours(name: str) -> None:
+    assert not names.is_vgpu_class(name)
+
+
 def test_an_operator_names_a_class() -> None:
     assert names.class_name("1g.5gb", {"1g.5gb": "CUSTOM_S"}) == "CUSTOM_S"
 

@@ -28,6 +28,7 @@ _VGPU = "CUSTOM_VGPU_1G_5GB"
 _TYPE = hardware.VgpuType(463, "A100X-1-5C", "1g.5gb")
 _WAY = functions.Way(functions.Attach.MDEV)
 _MANY = 16
+_OURS = names.provider_name(pictures.ROOT_NAME, pictures.address(0))
 
 
 def _address(number: int) -> str:
@@ -68,7 +69,7 @@ def _function(number: int, used: int = 0, **changes: object) -> model.Provider:
 
 def _tree(*nova: model.Provider) -> model.Tree:
     root = model.Provider("root", pictures.ROOT_NAME, 1)
-    return model.Tree(root, nova=nova)
+    return model.Tree(root, gpus=(model.Provider("g", _OURS, 1),), nova=nova)
 
 
 def _marked(
@@ -200,8 +201,7 @@ def _card(total: int, reserved: int = 0) -> model.Provider:
 
 
 def _guarded(provider: model.Provider, blocked: bool) -> model.Inventory:
-    ours = names.provider_name(pictures.ROOT_NAME, pictures.address(0))
-    (wanted,) = nova_devices.guarded(_tree(provider), {ours: blocked}, ())
+    (wanted,) = nova_devices.guarded(_tree(provider), {_OURS: blocked}, ())
     assert wanted.traits == provider.traits
     return wanted.inventories[_VGPU]
 
@@ -225,10 +225,9 @@ def test_other_classes_are_reserved_on_a_gpu_that_is_all_ours() -> None:
     provider = dataclasses.replace(
         _card(7), inventories={"CUSTOM_OWN": model.Inventory(7)}
     )
-    ours = names.provider_name(pictures.ROOT_NAME, pictures.address(0))
     tree = _tree(provider)
-    (alone,) = nova_devices.guarded(tree, {ours: True}, ())
-    (all_ours,) = nova_devices.guarded(tree, {ours: True}, {ours})
+    (alone,) = nova_devices.guarded(tree, {_OURS: True}, ())
+    (all_ours,) = nova_devices.guarded(tree, {_OURS: True}, {_OURS})
     assert alone.inventories["CUSTOM_OWN"].reserved == 0
     assert all_ours.inventories["CUSTOM_OWN"].reserved == 7
 
@@ -246,6 +245,20 @@ def test_what_nova_still_offers_is_told() -> None:
     marked = _function(0, traits=ready)
     assert nova_devices.offered(_tree(marked, _card(7))) == 8
     assert nova_devices.offered(_tree(_card(7, 7))) == 0
+
+
+def test_what_nova_offers_of_other_gpus_is_none_of_ours() -> None:
+    name = names.pci_provider_name(pictures.ROOT_NAME, pictures.address(1))
+    other = dataclasses.replace(_card(7), name=name)
+    assert nova_devices.offered(_tree(other, _card(7, 7))) == 0
+
+
+def test_a_whole_gpu_s_vgpus_are_not_touched() -> None:
+    inventories = {"CUSTOM_VGPU_A100_10C": model.Inventory(4)}
+    tree = _tree(dataclasses.replace(_card(7), inventories=inventories))
+    (wanted,) = nova_devices.guarded(tree, {_OURS: True}, ())
+    assert wanted.inventories == inventories
+    assert nova_devices.offered(tree) == 0
 
 
 def test_more_functions_than_instances_are_said() -> None:

@@ -283,6 +283,10 @@ class Agent:
             self._readiness.send()
         if self._gone_gpus and report.told:
             self._gone_gpus.follow(self._cycle.tree, seen.node)
+        if not report.root_missing:
+            # Not before: who is told, and fails at what comes after it,
+            # fails again and again.
+            self._retry.succeeded()
         return dataclasses.replace(report, restore=self._keeper.lines)
 
     def _is_kept(
@@ -313,7 +317,6 @@ class Agent:
             return dataclasses.replace(report, root_missing=True)
         finally:
             self._follow(seen, told=told)
-        self._retry.succeeded()
         return self._report(seen)
 
     def _report(

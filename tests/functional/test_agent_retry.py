@@ -22,6 +22,8 @@ from mig_placement import cycle
 from mig_placement import simulator
 from mig_placement.demo import server_process
 from mig_placement.geometry import functions
+from mig_placement.placement import client
+from mig_placement.placement import sync
 from mig_placement.service import wake
 from tests.functional import gpu_node
 from tests.functional import placement_app
@@ -47,13 +49,18 @@ def cut_off(
     simulator.uninstall()
 
 
-def _pauses(node: gpu_node.GpuNode) -> list[float]:
-    """Of an agent that cannot tell what it sees."""
+def _pauses(
+    node: gpu_node.GpuNode, synchronizer: sync.Synchronizer | None = None
+) -> list[float]:
+    """Of an agent that cannot tell what it sees, or do what it must."""
     options = conf.parse([f"--config-file={node.config}"])
     settings = conf.settings(options)
     running = agent.Agent(
         settings,
-        cycle.synchronizer(options, settings.root_name, functions.Attach.NONE),
+        synchronizer
+        or cycle.synchronizer(
+            options, settings.root_name, functions.Attach.NONE
+        ),
         wake.Waker(),
     )
     found = []
@@ -76,3 +83,30 @@ def test_who_has_nothing_to_close_comes_less_and_less_often(
 ) -> None:
     cut_off.create_gpus(instances=7)
     assert 30 <= _pauses(cut_off)[-1] <= _INTERVAL
+
+
+def test_who_is_told_and_cannot_restore_comes_less_and_less_often(
+    cut_off: gpu_node.GpuNode, placement: placement_app.InProcessPlacement
+) -> None:
+    """Somebody opens the gate whenever it is about to be read back."""
+    cut_off.sections["layout"]["apply"] = "native"
+    cut_off.write_config()
+    cut_off.create_gpus(instances=6)
+    cut_off.create_root()
+    synchronizer = sync.Synchronizer(
+        client.Client(placement.adapter), gpu_node.ROOT_NAME
+    )
+
+    def open_it() -> None:
+        if synchronizer.tree is not None:
+            uuid = cut_off.provider().uuid
+            inventory = {"total": 6, "max_unit": 6}
+            cut_off.cloud.set_inventories(uuid, {gpu_node.CLASS: inventory})
+
+    placement.recorder.before(
+        "GET", "^/resource_providers$", open_it, times=1_000
+    )
+    pauses = _pauses(cut_off, synchronizer)
+    assert pauses[0] <= 1
+    assert 5 <= pauses[-1] <= 10
+    assert cut_off.gpus.mutations == 0

@@ -11,6 +11,7 @@
 # under the License.
 """Brings Placement to what is desired, reading once and writing little."""
 
+import collections
 import collections.abc
 import dataclasses
 import logging
@@ -27,9 +28,10 @@ LOG = logging.getLogger(__name__)
 
 Decide = collections.abc.Callable[[model.Tree], model.Desired]
 
-# Each round answers one 409. Allocations make a few; more is a quarrel
-# with another writer, for the next cycle to take up.
-_ROUNDS = 8
+# Refusals (409) beyond the first for each provider: that one shows what
+# came since the last reading, a VM on each of them perhaps. More is a
+# quarrel with another writer, for the next cycle to take up.
+_REPEATS = 7
 _MAX_ACTIONS = 10_000
 # The generation of a provider that was written to once since its creation.
 _ONE_WRITE = 1
@@ -98,7 +100,8 @@ class Synchronizer:
         decide = last.Last(decide)
         done: list[plan.Action] = []
         refused = False
-        for _ in range(_ROUNDS):
+        conflicts: collections.Counter[str] = collections.Counter()
+        while conflicts.total() - len(conflicts) < _REPEATS:
             try:
                 # What closes does not wait for reading: the writes go
                 # under the generations that were seen last.
@@ -107,6 +110,7 @@ class Synchronizer:
                 self._read(decide)
                 desired = self._write(decide, plan.Stage.OPEN, done)
             except refusals.ConflictError as conflict:
+                conflicts[_subject(conflict)] += 1
                 self._reconsider(conflict)
             except refusals.RefusedError:
                 # Somebody may have deleted a name that we remember. Once:
@@ -121,7 +125,7 @@ class Synchronizer:
                 return Outcome(self._tree, desired, tuple(done))
         raise exception.PlacementConflict(
             "others changed what was to be written,"
-            f" {_ROUNDS} times in a row (409)",
+            f" {conflicts.total()} times in a row (409)",
             where=f"Placement, {self._root_name}",
             mend="see who else writes to the providers of this node",
         )
@@ -359,6 +363,14 @@ class Synchronizer:
             trait_names=known,
             missing_traits=tree.missing_traits | _missing(unknown - known),
         )
+
+
+def _subject(conflict: refusals.ConflictError) -> str:
+    """The uuid of what somebody else wrote to; empty for all the rest."""
+    action = conflict.action
+    if isinstance(action, plan.PutTraits | plan.PutInventories):
+        return action.provider.uuid
+    return ""
 
 
 def _is_same(known: model.Provider, seen: model.Provider) -> bool:

@@ -206,6 +206,20 @@ def test_closing_a_node_that_a_vm_comes_to_takes_one_look_more(
     assert closing.path == f"/resource_providers/{node.root}/traits"
 
 
+def test_closing_bears_with_a_vm_that_came_to_each_gpu(node: Node) -> None:
+    count = 8
+    node.tell(_open(*[7] * count))
+    gpus = [node.gpu(index) for index in range(count)]
+    for each in gpus:
+        node.cloud.allocate({node.root: {"VCPU": 1}, each: _ONE})
+    missing = pictures.judged(0, {"1g.5gb": 6}, pictures.MISSING)
+    others = (pictures.judged(i, {"1g.5gb": 7}) for i in range(1, count))
+    node.tell(pictures.picture(missing, *others))
+    assert node.cloud.candidates(_ONE) == []
+    refused = [e.path for e in node.recorder.exchanges if e.status == 409]
+    assert len(refused) == len(set(refused)) == count + 1
+
+
 def test_of_a_node_that_could_not_be_read_nothing_is_known(
     node: Node,
 ) -> None:

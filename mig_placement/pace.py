@@ -17,6 +17,7 @@ import random
 import time
 
 from mig_placement import exception
+from mig_placement.geometry import verdict as verdicts
 from mig_placement.placement import desired
 
 _FIRST_RETRY = 1.0
@@ -76,5 +77,10 @@ def patience(
     Credentials that are refused are not tried more often for it.
     """
     away = exception.PlacementUnreachable, exception.PlacementConflict
-    closes = not seen.verdict.matches and isinstance(error, away)
+    closes = _closes(seen.verdict) and isinstance(error, away)
     return _CLOSE_RETRY if closes else float("inf")
+
+
+def _closes(verdict: verdicts.Verdict) -> bool:
+    # A node as declared may have instances that are not to be offered.
+    return not verdict.matches or any(gpu.unfit for gpu in verdict.gpus)

@@ -11,11 +11,15 @@
 # under the License.
 """When the agent looks again."""
 
+import dataclasses
 import itertools
 
 import pytest
 
+from mig_placement import exception
 from mig_placement import pace
+from mig_placement.geometry import verdict as verdicts
+from tests.unit import pictures
 
 _INTERVAL = 60.0
 # How long a turn takes.
@@ -65,3 +69,31 @@ def test_after_a_failure_it_comes_back_at_its_moment() -> None:
     assert retry.delay() <= 1
     retry.succeeded()
     assert _INTERVAL / 4 <= retry.delay() <= _INTERVAL
+
+
+_AWAY = exception.PlacementUnreachable.again("gone")
+_SICK = verdicts.Finding(verdicts.Reason.INSTANCE_UNHEALTHY, "XID 94")
+
+
+def _patience(
+    findings: tuple[verdicts.Finding, ...] = (),
+    unfit: tuple[verdicts.Finding, ...] = (),
+    error: exception.MigPlacementError = _AWAY,
+) -> float:
+    judged = pictures.judged(0, {"1g.5gb": 6}, findings)
+    judged = dataclasses.replace(judged, unfit=unfit)
+    return pace.patience(pictures.picture(judged), error)
+
+
+def test_what_is_to_be_closed_is_told_soon_after_an_outage() -> None:
+    assert _patience(findings=pictures.MISSING) == 10
+    assert _patience(unfit=(_SICK,)) == 10
+
+
+def test_what_stays_open_can_wait() -> None:
+    assert _patience() == float("inf")
+
+
+def test_refused_credentials_are_not_tried_more_often() -> None:
+    refused = exception.PlacementUnauthorized("no", where="x", mend="y")
+    assert _patience(pictures.MISSING, error=refused) == float("inf")

@@ -118,8 +118,9 @@ MEANINGS = types.MappingProxyType(
         " that requires it finds no host; upgrade os-traits where Placement"
         " runs, and restart it": Meaning(
             "A new VM of such a flavor finds no host; others are not touched.",
-            "Upgrade ``os-traits`` where Placement runs, restart Placement,"
-            " then the agent.",
+            "Upgrade ``os-traits`` where Placement runs, and restart"
+            " Placement. The agent sees it when the next VM gets a slice of"
+            " the node, or when it is restarted.",
         ),
         "provider %s: its GPU is gone, and it is kept: %s; no new VM gets a"
         " slice of it; delete or move those VMs": Meaning(

@@ -271,8 +271,10 @@ class Synchronizer:
             # Nova deleted the root; a new one has a new uuid.
             self._forget()
             providers = self._client.tree(self._know_root().root.uuid)
-        merged = self._merged(self._know_root(), providers)
-        self._tree = self._with_names(merged, decide)
+        known = self._know_root()
+        merged = self._merged(known, providers)
+        # Where nothing changed, one GET is all.
+        self._tree = self._with_names(merged, decide, again=merged != known)
         self._is_whole = True
         self._half_read.clear()
 
@@ -348,20 +350,27 @@ class Synchronizer:
             used=self._client.usages(seen.uuid) if inventories else {},
         )
 
-    def _with_names(self, tree: model.Tree, decide: Decide) -> model.Tree:
-        """The tree with the traits and classes that are known to exist."""
+    def _with_names(
+        self, tree: model.Tree, decide: Decide, *, again: bool
+    ) -> model.Tree:
+        """The tree with the traits and classes that are known to exist.
+
+        :param again: whether to ask for those, too, that did not when they
+            were last asked for: Placement may be another release by now.
+        """
         there = (*tree.gpus, *tree.nova)
         classes = {name for each in there for name in each.inventories}
         known = tree.trait_names.union(*(each.traits for each in there))
         needed = plan.needed_traits(plan.attainable(tree, decide(tree)))
-        unknown = needed - known
+        missed = tree.missing_traits
+        unknown = (needed | missed if again else needed) - known
         if unknown:
             known |= self._client.known_traits(unknown)
         return dataclasses.replace(
             tree,
             classes=tree.classes | classes,
             trait_names=known,
-            missing_traits=tree.missing_traits | _missing(unknown - known),
+            missing_traits=missed | _missing(unknown - known - missed),
         )
 
 

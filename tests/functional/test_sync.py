@@ -474,6 +474,27 @@ def test_a_standard_trait_that_placement_lacks_is_done_without(
     assert caplog.text.count("does not know HW_OF_TOMORROW") == 1
 
 
+def test_a_standard_trait_that_placement_learns_is_set_in_a_while(
+    node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    rules = desired.Rules(traits=frozenset({"HW_OF_TOMORROW"}))
+    node.tell(_open(7), rules)
+    node.cloud.boot(_ONE)
+    node.tell(_open(7), rules)
+    assert caplog.text.count("does not know HW_OF_TOMORROW") == 1
+    with placement_app.live_connection() as live:
+        live.execute(
+            "INSERT INTO traits (created_at, name)"
+            " SELECT created_at, 'HW_OF_TOMORROW' FROM traits LIMIT 1"
+        )
+        live.commit()
+    node.tell(_open(7), rules)
+    assert [e.method for e in node.recorder.exchanges] == ["GET"]
+    node.cloud.boot(_ONE)
+    node.tell(_open(7), rules)
+    assert "HW_OF_TOMORROW" in node.cloud.traits(node.gpu())
+
+
 def test_a_trait_that_somebody_deleted_is_made_again(node: Node) -> None:
     node.tell(_missing())
     node.tell(_open(7))

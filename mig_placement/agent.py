@@ -278,16 +278,20 @@ class Agent:
             except exception.MigPlacementError as error:
                 self._retry.failed(pace.patience(seen, error))
                 return self._report(seen, str(error), _party(error))
+        self._pass_on(report)
+        return dataclasses.replace(report, restore=self._keeper.lines)
+
+    def _pass_on(self, report: status.Report) -> None:
+        """What follows from a pass that nothing stood in the way of."""
         self._nameless = report.root_missing and self._settings.root_guessed
         if not self._nameless or "." in self._settings.root_name:
             self._readiness.send()
         if self._gone_gpus and report.told:
-            self._gone_gpus.follow(self._cycle.tree, seen.node)
+            self._gone_gpus.follow(self._cycle.tree, report.picture.node)
         if not report.root_missing:
             # Not before: who is told, and fails at what comes after it,
             # fails again and again.
             self._retry.succeeded()
-        return dataclasses.replace(report, restore=self._keeper.lines)
 
     def _is_kept(
         self, seen: desired.Picture, report: status.Report, *, expected: bool

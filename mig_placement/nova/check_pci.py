@@ -46,6 +46,8 @@ def of_compute(
     for spec in found.device_specs:
         if spec.resource_class in config.own_classes:
             yield _spec(spec.text, "another class", difference.SHARED)
+    if config.functions:
+        yield from _named(found.device_specs)
     for card in config.cards:
         yield from _card(config, card, found.device_specs)
 
@@ -66,6 +68,8 @@ def of_both(
     for name, wanted in config.aliases().items():
         same = [each for each in found.aliases if each.name == name]
         yield from _alias(wanted, same)
+    if config.functions:
+        yield from _repeated(config, found.aliases)
     for each in found.aliases:
         if each.resource_class in config.own_classes:
             yield difference.Difference(
@@ -75,6 +79,19 @@ def of_both(
 
 def _spec(have: str, need: str, why: str) -> difference.Difference:
     return difference.Difference("pci", _SPEC, have, need, why)
+
+
+def _named(specs: _Specs) -> _Differences:
+    """nova.compute.pci_placement_translator,
+    ensure_no_dev_spec_with_devname."""
+    for spec in specs:
+        if spec.devname:
+            yield _spec(
+                spec.text,
+                f"the address of {spec.devname}",
+                "with report_in_placement nova-compute refuses devname, and"
+                " does not start",
+            )
 
 
 def _card(
@@ -194,6 +211,27 @@ def _alias(
     if why:
         have = " and ".join(each.text for each in same)
         yield difference.Difference("pci", "alias", have, need, why)
+
+
+def _repeated(
+    config: needed.NovaConfig,
+    aliases: collections.abc.Iterable[device_spec.Alias],
+) -> _Differences:
+    """Aliases of other devices: nova.pci.request, _validate_multispec."""
+    by_name = collections.defaultdict(list)
+    for each in aliases:
+        by_name[each.name].append(each.text)
+    for name in sorted(by_name.keys() - config.aliases().keys()):
+        if len(by_name[name]) > 1:
+            yield difference.Difference(
+                "pci",
+                "alias",
+                " and ".join(by_name[name]),
+                f"{name} once; one resource_class in several device_specs"
+                " does as much",
+                "with pci_in_placement Nova's services do not start with a"
+                " name given twice",
+            )
 
 
 def _alias_wrong(wanted: dict[str, str], have: device_spec.Alias) -> str:

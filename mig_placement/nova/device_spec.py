@@ -60,6 +60,7 @@ class DeviceSpec:
     :ivar vendor_id: None is any; so is product_id.
     :ivar managed: whether libvirt takes the device from its driver.
     :ivar physical_network: set for Neutron's devices.
+    :ivar devname: a network interface in place of an address.
     """
 
     text: str
@@ -71,6 +72,7 @@ class DeviceSpec:
     managed: bool = True
     live_migratable: bool = False
     physical_network: str = ""
+    devname: str = ""
 
     def covers_function(self, pci_address: str, card: needed.Card) -> bool:
         """Whether Nova takes a function by it.
@@ -149,6 +151,7 @@ def _device_spec(found: Any, where: str) -> DeviceSpec:
         managed=not _is_false(value.get("managed", "yes")),
         live_migratable=not _is_false(value.get("live_migratable", "no")),
         physical_network=str(value.get("physical_network") or ""),
+        devname=str(value.get("devname") or ""),
     )
 
 

@@ -188,10 +188,48 @@ def test_devices_of_others_are_no_difference(tmp_path: pathlib.Path) -> None:
     assert _differences(tmp_path, MDEV, mdev) == ()
     vfio = render.render(VFIO) + (
         'device_spec = [{"address": "0000:98:00.*"}, {"vendor_id": "8086"}]\n'
-        'device_spec = {"devname": "eth0", "physical_network": "net"}\n'
+        'device_spec = {"address": "*:98:*.*", "physical_network": "net"}\n'
         'alias = {"name": "other", "vendor_id": "8086", "product_id": "1"}\n'
     )
     assert _differences(tmp_path, VFIO, vfio) == ()
+
+
+# Legal until report_in_placement and pci_in_placement are on.
+_DEVNAME = '{"devname": "eth0", "physical_network": "net"}'
+_ALIASES = "".join(
+    f'alias = {{"name": "nic", "vendor_id": "8086", "product_id": "{each}"}}\n'
+    for each in ("1520", "1521")
+)
+
+
+def test_an_interface_by_its_name_stops_nova_and_is_named(
+    tmp_path: pathlib.Path,
+) -> None:
+    text = render.render(VFIO) + f"device_spec = {_DEVNAME}\n"
+    (found,) = _differences(tmp_path, VFIO, text)
+    assert (found.option, found.have) == ("device_spec", _DEVNAME)
+    assert "does not start" in found.why
+    control = check.check(VFIO, vgpu.read(tmp_path, text), _SCHEDULER)
+    assert control == ()
+
+
+@pytest.mark.parametrize("parts", [needed.BOTH, _COMPUTE, _SCHEDULER])
+def test_an_alias_of_others_given_twice_stops_nova_and_is_named(
+    parts: frozenset[needed.Part], tmp_path: pathlib.Path
+) -> None:
+    text = render.render(VFIO, parts) + _ALIASES
+    (found,) = check.check(VFIO, vgpu.read(tmp_path, text), parts)
+    assert "nic once" in found.need
+    assert "do not start" in found.why
+
+
+@pytest.mark.parametrize("config", [NONE, MDEV], ids=["none", "mdev"])
+def test_without_functions_both_are_legal(
+    config: needed.NovaConfig, tmp_path: pathlib.Path
+) -> None:
+    text = render.render(config)
+    text += f"\n[pci]\ndevice_spec = {_DEVNAME}\n{_ALIASES}"
+    assert _differences(tmp_path, config, text) == ()
 
 
 def test_a_function_with_an_mdev_is_not_passed_through(

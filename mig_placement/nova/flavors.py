@@ -24,6 +24,7 @@ GROUP = "_MIG"
 ALIAS = "pci_passthrough:alias"
 NODE_READY = f"trait:{names.NODE_READY}"
 REQUIRED = "required"
+_RESOURCES = f"resources{GROUP}:"
 
 # The first with "trait create".
 _TRAIT_CREATE = "openstack --os-placement-api-version 1.6 trait create"
@@ -85,7 +86,7 @@ def extra_specs(
     :param overrides: resource class by profile.
     """
     keys = {
-        f"resources{GROUP}:{names.class_name(profile, overrides)}": "1",
+        f"{_RESOURCES}{names.class_name(profile, overrides)}": "1",
         NODE_READY: REQUIRED,
     }
     if attach == "mdev":
@@ -213,14 +214,55 @@ def change(wanted: Flavor, found: Flavor | None) -> Change:
     """
     if found is None:
         return Change(wanted, True, wanted.extra_specs)
+    keys = {
+        key: _merged(key, value, found.extra_specs.get(key, ""))
+        for key, value in wanted.extra_specs.items()
+    }
     differing = {
         key: value
-        for key, value in wanted.extra_specs.items()
+        for key, value in keys.items()
         if found.extra_specs.get(key) != value
     }
     merged = dataclasses.replace(wanted, id=found.id)
-    remarks = (*_other_size(wanted, found), *_other_keys(wanted, found))
+    remarks = (
+        *_other_size(wanted, found),
+        *_other_amounts(wanted, found),
+        *_other_keys(wanted, found),
+    )
     return Change(merged, False, differing, remarks)
+
+
+def _merged(key: str, want: str, have: str) -> str:
+    """What a key is to be: an amount that is there is an operator's."""
+    if not have.strip():
+        return want
+    if key == ALIAS:
+        return have if _same_alias(want, have) else f"{have},{want}"
+    return have if key.startswith(_RESOURCES) else want
+
+
+def _same_alias(want: str, have: str) -> list[str]:
+    """Of ``alias:count[,alias:count...]`` the parts of the wanted one."""
+    parts = [part.strip() for part in have.split(",")]
+    name = _alias_name(want)
+    return [part for part in parts if _alias_name(part) == name]
+
+
+def _alias_name(part: str) -> str:
+    return part.partition(":")[0].strip()
+
+
+def _other_amounts(
+    wanted: Flavor, found: Flavor
+) -> collections.abc.Iterator[str]:
+    for key, want in wanted.extra_specs.items():
+        have = found.extra_specs.get(key, "").strip()
+        if key == ALIAS:
+            have = ",".join(_same_alias(want, have))
+        elif not key.startswith(_RESOURCES):
+            continue
+        if have not in ("", want):
+            yield _printable(f"{key} is {have}, not {want}")
 
 
 def _other_size(
@@ -238,6 +280,9 @@ def _other_keys(
 ) -> collections.abc.Iterator[str]:
     """Keys that ask for more than the slice: perhaps of an older mapping."""
     for key in sorted(found.extra_specs.keys() - wanted.extra_specs.keys()):
-        if key.startswith(f"resources{GROUP}:") or key == ALIAS:
-            text = f"also asks for {key}={found.extra_specs[key]}"
-            yield text if text.isprintable() else ascii(text)
+        if key.startswith(_RESOURCES) or key == ALIAS:
+            yield _printable(f"also asks for {key}={found.extra_specs[key]}")
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else ascii(text)

@@ -184,6 +184,64 @@ def test_keys_that_ask_for_more_are_remarked(key: str, value: str) -> None:
     assert change.extra_specs == {}
 
 
+@pytest.mark.parametrize(
+    ("have", "want"),
+    [
+        ("", "mig-1g-5gb:1"),
+        ("qat:1", "qat:1,mig-1g-5gb:1"),
+        ("mig-2g-10gb:1", "mig-2g-10gb:1,mig-1g-5gb:1"),
+        ("amig-1g-5gb:1", "amig-1g-5gb:1,mig-1g-5gb:1"),
+    ],
+)
+def test_an_alias_is_set_beside_others(have: str, want: str) -> None:
+    found = _found(pci_passthrough__alias=have)
+    change = flavors.change(_one(attach="vfio"), found)
+    assert change.extra_specs == {flavors.ALIAS: want}
+    assert change.remarks == ()
+
+
+@pytest.mark.parametrize(
+    "have", ["mig-1g-5gb:1,qat:1", "qat:2, mig-1g-5gb:1", " mig-1g-5gb:1 "]
+)
+def test_an_alias_that_is_there_stays_as_it_is(have: str) -> None:
+    found = _found(pci_passthrough__alias=have)
+    change = flavors.change(_one(attach="vfio"), found)
+    assert (dict(change.extra_specs), change.remarks) == ({}, ())
+
+
+@pytest.mark.parametrize(
+    ("have", "remark"),
+    [
+        ("mig-1g-5gb:2", "mig-1g-5gb:2"),
+        ("qat:1,mig-1g-5gb:2", "mig-1g-5gb:2"),
+        ("mig-1g-5gb", "mig-1g-5gb"),
+        ("mig-1g-5gb:1,mig-1g-5gb:1", "mig-1g-5gb:1,mig-1g-5gb:1"),
+    ],
+)
+def test_another_number_of_devices_is_remarked_and_not_changed(
+    have: str, remark: str
+) -> None:
+    found = _found(pci_passthrough__alias=have)
+    change = flavors.change(_one(attach="vfio"), found)
+    assert change.extra_specs == {}
+    assert change.remarks == (
+        f"{flavors.ALIAS} is {remark}, not mig-1g-5gb:1",
+    )
+
+
+@pytest.mark.parametrize("attach", ["none", "mdev", "vfio"])
+@pytest.mark.parametrize("have", ["2", "0", "some"])
+def test_another_amount_is_remarked_and_not_changed(
+    have: str, attach: str
+) -> None:
+    made = _one(attach=attach)
+    key = "resources_MIG:CUSTOM_MIG_1G_5GB"
+    specs = {**made.extra_specs, key: have}
+    change = flavors.change(made, dataclasses.replace(made, extra_specs=specs))
+    assert change.extra_specs == {}
+    assert change.remarks == (f"{key} is {have}, not 1",)
+
+
 def test_a_remark_is_fit_for_a_terminal() -> None:
     change = flavors.change(_one(), _found(resources_MIG__X="\x1b[2J"))
     assert change.remarks[0].isprintable()

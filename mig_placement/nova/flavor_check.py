@@ -176,6 +176,7 @@ def check(
     return (
         *_gate(name, extra_specs),
         *_marks(name, ask, extra_specs, known),
+        *_crowded(name, ask, known),
         *_pairs(name, ask, known),
         *_policy(name, ask, extra_specs),
         *_unknown(name, ask, known),
@@ -220,6 +221,26 @@ def _marks(
                 f"{resource_class} is on Nova's providers, and"
                 f" {names.READY} is not required of them",
                 flavors.set_command(name, keys),
+            )
+
+
+def _crowded(name: str, ask: Asked, known: Known) -> _Findings:
+    """In mdev a function of Nova's has one unit, and what is asked for
+    under one key is on one provider."""
+    if known.attach != "mdev":
+        return
+    for (suffix, resource_class), amount in sorted(ask.units.items()):
+        if amount > 1:
+            yield Finding(
+                name,
+                f"asks for {amount} units of {resource_class} at once, and"
+                " each is on a function of its own: no host is found",
+                "ask for one unit each in groups"
+                f" {flavors.GROUP}1, {flavors.GROUP}2, in place of"
+                f" resources{suffix}:{resource_class}: each with"
+                f" resources{flavors.GROUP}<n>:{resource_class}=1 and"
+                f" {flavors.ready(f'{flavors.GROUP}<n>')}"
+                f"={flavors.REQUIRED}, all with group_policy=none",
             )
 
 

@@ -122,6 +122,12 @@ def test_a_flavor_that_asks_for_none_of_ours_is_not_judged(
             id="class and mark outside of a group",
         ),
         pytest.param(
+            "mdev",
+            {f"resources_MIG:{CLASS}": "2", **GATE, **MARK},
+            "2 units of CUSTOM_MIG_1G_5GB at once",
+            id="two units of one function",
+        ),
+        pytest.param(
             "vfio", {**KEY, **GATE}, "0 devices: the VM", id="no alias"
         ),
         pytest.param(
@@ -188,6 +194,27 @@ def test_what_is_wrong_is_found_once(
 ) -> None:
     (problem,) = _problems(extra_specs, attach)
     assert said in problem
+
+
+def test_units_in_groups_of_their_own_are_right() -> None:
+    crowded = {f"resources_MIG:{CLASS}": "2", **GATE, **MARK}
+    (found,) = flavor_check.check("f", crowded, KNOWN["mdev"])
+    groups = {}
+    for number in "12":
+        assert f"_MIG{number}" in found.mend
+        groups[f"resources_MIG{number}:{CLASS}"] = "1"
+        groups[f"trait_MIG{number}:{names.READY}"] = "required"
+    groups["group_policy"] = "none"
+    assert "group_policy=none" in found.mend
+    assert _problems({**groups, **GATE}, "mdev") == []
+
+
+@pytest.mark.parametrize("attach", ["none", "vfio"])
+def test_a_provider_of_a_gpu_has_many_units(attach: str) -> None:
+    specs = {**RIGHT[attach], f"resources_MIG:{CLASS}": "2"}
+    if attach == "vfio":
+        specs["pci_passthrough:alias"] = "mig-1g-5gb:2"
+    assert _problems(specs, attach) == []
 
 
 @pytest.mark.parametrize("policy", ["none", "isolate"])

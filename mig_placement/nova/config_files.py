@@ -13,6 +13,7 @@
 
 import collections.abc
 import dataclasses
+import os
 import pathlib
 
 from oslo_config import cfg
@@ -110,6 +111,7 @@ def _parsed(paths: list[str]) -> cfg.ConfigOpts:
     conf.register_opts(_DEVICES, group="devices")
     conf.register_opts(_PCI, group="pci")
     conf.register_opts(_SCHEDULER, group="filter_scheduler")
+    _refuse_closed(paths)
     # Of this host's own /etc/nova nothing is read unless it was named.
     conf(
         [f"--config-{_kind(path)}={path}" for path in paths],
@@ -131,7 +133,21 @@ def _files(paths: list[str]) -> list[pathlib.Path]:
 
 
 def _kind(path: str) -> str:
-    return "dir" if pathlib.Path(path).is_dir() else "file"
+    # Not pathlib's, which raises where this user may not look.
+    return "dir" if os.path.isdir(path) else "file"
+
+
+def _refuse_closed(paths: list[str]) -> None:
+    """Neither pathlib nor oslo.config tells a directory that may not be
+    listed from an empty one."""
+    closed = [
+        path
+        for path in paths
+        if _kind(path) == "dir"
+        and not os.access(path, os.R_OK, effective_ids=True)
+    ]
+    if closed:
+        raise cfg.ConfigFilesPermissionDeniedError(closed)
 
 
 def _mdev_options(name: str) -> list[cfg.Opt]:

@@ -11,8 +11,12 @@
 # under the License.
 """What nova.conf may have wrong, each fault by its name."""
 
+import contextlib
 import json
+import os
 import pathlib
+import tempfile
+from collections.abc import Iterator
 
 import pytest
 
@@ -526,6 +530,52 @@ def test_a_nova_conf_that_cannot_be_parsed_is_one_line(
 def test_a_file_that_is_not_there_is_named() -> None:
     with pytest.raises(exception.ConfigError, match="/nonexistent/nova"):
         config_files.read(["/nonexistent/nova.conf"])
+
+
+_NOBODY = 65534
+
+
+@contextlib.contextmanager
+def _shut(mode: int) -> Iterator[pathlib.Path]:
+    """A directory with a file in it, and a user whom its mode counts for."""
+    with tempfile.TemporaryDirectory() as name:
+        pathlib.Path(name).chmod(0o755)
+        folder = pathlib.Path(name, "nova.conf.d")
+        folder.mkdir()
+        (folder / "mig.conf").write_text("[DEFAULT]\n")
+        folder.chmod(mode)
+        user = os.geteuid()
+        # Modes do not count for root.
+        os.seteuid(user or _NOBODY)
+        try:
+            yield folder
+        finally:
+            os.seteuid(user)
+            folder.chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        pytest.param("", 0o000, id="a closed directory"),
+        pytest.param("", 0o111, id="one that may not be listed"),
+        pytest.param("", 0o444, id="one that may not be entered"),
+        pytest.param("mig.conf", 0o000, id="a file in a closed directory"),
+        pytest.param("folder/mig.conf", 0o444, id="one below it"),
+    ],
+)
+def test_what_may_not_be_looked_at_is_one_line(name: str, mode: int) -> None:
+    with _shut(mode) as folder, pytest.raises(exception.ConfigError) as caught:
+        config_files.read([str(folder / name)])
+    assert str(folder / name) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "let this user read it" in caught.value.mend
+
+
+def test_a_path_too_long_is_one_line() -> None:
+    with pytest.raises(exception.ConfigError) as caught:
+        config_files.read(["/" + "a" * 5000])
+    assert "\n" not in str(caught.value)
 
 
 def test_a_gpus_address_covers_its_functions() -> None:

@@ -39,6 +39,7 @@ def differences(
     for section in by_name.values():
         yield from _foreign(config, section)
     if config.mdev_types:
+        yield from _repeated(found)
         yield from _twice(found)
 
 
@@ -178,9 +179,23 @@ def _foreign(
         )
 
 
+def _repeated(found: config_files.Found) -> _Differences:
+    enabled = [each.name for each in found.mdev_types]
+    for name, count in collections.Counter(enabled).items():
+        if count > 1:
+            yield difference.Difference(
+                "devices",
+                "enabled_mdev_types",
+                ",".join(enabled),
+                f"{name} once",
+                "Nova takes its addresses for those of two types:"
+                " nova-compute refuses to start",
+            )
+
+
 def _twice(found: config_files.Found) -> _Differences:
     owners = collections.defaultdict(list)
-    for section in found.mdev_types:
+    for section in dict.fromkeys(found.mdev_types):
         for address in section.addresses:
             owners[address].append(section.name)
     for address, types in owners.items():

@@ -49,7 +49,7 @@ def of_compute(
     if config.functions:
         yield from _named(found.device_specs)
     for card in config.cards:
-        yield from _card(config, card, found.device_specs)
+        yield from _card(config, card, found)
 
 
 def of_both(
@@ -95,23 +95,25 @@ def _named(specs: _Specs) -> _Differences:
 
 
 def _card(
-    config: needed.NovaConfig, card: needed.Card, specs: _Specs
+    config: needed.NovaConfig, card: needed.Card, found: config_files.Found
 ) -> _Differences:
+    specs = found.device_specs
     wanted = {each.pci_address: each for each in config.functions}
     surplus = collections.defaultdict(list)
     used: dict[tuple[device_spec.DeviceSpec, str], list[str]] = {}
     for address in card.functions:
         spec = device_spec.effective(address, card, specs)
         if address in wanted and spec is not None:
-            key = (spec, wanted[address].resource_class)
+            key = (spec, wanted[address].profile)
             used.setdefault(key, []).append(address)
         elif address in wanted:
             yield _uncovered(wanted[address])
         elif spec is not None:
             surplus[spec].append(address)
     yield from _surplus(config, surplus)
-    for (spec, resource_class), addresses in used.items():
-        yield from _wrong(spec, resource_class, addresses)
+    for (spec, profile), addresses in used.items():
+        yield from _wrong(spec, names.vgpu_class(profile), addresses)
+        yield from _unmovable(spec, names.alias(profile), found.aliases)
     yield from _mixed([spec for spec, _ in used])
     yield from _whole(card, specs)
 
@@ -168,6 +170,31 @@ def _wrong(
             "without physical_network",
             f"Nova leaves {listed} to Neutron and out of Placement",
         )
+    if spec.has_one_time_use:
+        yield _spec(
+            spec.text,
+            "without one_time_use",
+            f"Nova has it for whole devices: with {listed} nova-compute does"
+            " not start, whatever its value",
+        )
+
+
+def _unmovable(
+    spec: device_spec.DeviceSpec,
+    name: str,
+    aliases: collections.abc.Iterable[device_spec.Alias],
+) -> _Differences:
+    """nova.pci.stats, _filter_pools_for_live_migratable_devices."""
+    for alias in aliases:
+        asked = alias.live_migratable
+        if alias.name == name and asked not in (None, spec.live_migratable):
+            yield _spec(
+                spec.text,
+                f'"live_migratable": "{"yes" if asked else "no"}", or {name}'
+                " without it",
+                f"{name} asks for it, and Nova gives it no device that does"
+                " not say the same",
+            )
 
 
 def _mixed(
@@ -175,7 +202,7 @@ def _mixed(
 ) -> _Differences:
     # A trait of ours that lacks is named already.
     kinds = {
-        (spec.traits | {names.FUNCTION}, spec.live_migratable): spec.text
+        (spec.traits | {names.FUNCTION}, bool(spec.live_migratable)): spec.text
         for spec in specs
     }
     if len(kinds) > 1:

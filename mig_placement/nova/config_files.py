@@ -69,7 +69,8 @@ class MdevSection:
 class Found:
     """The options of nova.conf that slices depend on.
 
-    :ivar mdev_types: the enabled ones, in their order.
+    :ivar mdev_types: the enabled ones, in their order and as often as they
+        are.
     """
 
     mdev_types: tuple[MdevSection, ...] = ()
@@ -164,7 +165,7 @@ def _found(conf: cfg.ConfigOpts) -> Found:
     return Found(
         mdev_types=tuple(
             _mdev_section(name, conf[f"mdev_{name}"], sections)
-            for name in dict.fromkeys(conf.devices.enabled_mdev_types)
+            for name in conf.devices.enabled_mdev_types
         ),
         device_specs=tuple(
             each

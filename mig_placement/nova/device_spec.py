@@ -32,8 +32,22 @@ _FIELDS = (
     ("slot", 2, 0x1F),
     ("function", 1, 0x7),
 )
-# oslo.utils' bool_from_string, which Nova reads "managed" with.
+# oslo.utils' bool_from_string, which Nova reads switches with.
+_TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
 _FALSE = frozenset({"0", "f", "false", "off", "n", "no"})
+# nova.pci.request, _ALIAS_SCHEMA: all that an alias may have.
+_ID = "[0-9a-fA-F]{4}"
+_ALIAS = {
+    "name": "(?s:.{1,256})",
+    "capability_type": "pci",
+    "product_id": _ID,
+    "vendor_id": _ID,
+    "device_type": "type-PCI|type-PF|type-VF",
+    "numa_policy": "required|legacy|preferred|socket",
+    "resource_class": "(?s:.*)",
+    "traits": "(?s:.*)",
+    "live_migratable": "(?s:.*)",
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,6 +73,9 @@ class DeviceSpec:
     :ivar text: it, in one line.
     :ivar vendor_id: None is any; so is product_id.
     :ivar managed: whether libvirt takes the device from its driver.
+    :ivar live_migratable: None is neither: no alias that asks for either
+        gets it.
+    :ivar has_one_time_use: whether it is said, of yes or no.
     :ivar physical_network: set for Neutron's devices.
     :ivar devname: a network interface in place of an address.
     """
@@ -70,7 +87,8 @@ class DeviceSpec:
     resource_class: str = ""
     traits: frozenset[str] = frozenset()
     managed: bool = True
-    live_migratable: bool = False
+    live_migratable: bool | None = None
+    has_one_time_use: bool = False
     physical_network: str = ""
     devname: str = ""
 
@@ -104,6 +122,7 @@ class Alias:
     resource_class: str = ""
     traits: frozenset[str] = frozenset()
     vendor_id: int | None = None
+    live_migratable: bool | None = None
 
 
 def device_specs(text: str) -> tuple[DeviceSpec, ...]:
@@ -121,14 +140,26 @@ def alias(text: str) -> Alias:
     """:raises ConfigError: Nova's services would refuse to start."""
     where = "[pci] alias"
     value = _object(_loaded(text, where), where)
+    _check_alias(value, where)
     return Alias(
         text=json.dumps(value),
-        name=_text(value, "name", where).strip(),
+        name=value["name"].strip(),
         device_type=_text(value, "device_type", where),
         resource_class=normal(_text(value, "resource_class", where)),
         traits=_traits(value, where),
         vendor_id=_id(value, "vendor_id", where),
+        live_migratable=_switch(value, "live_migratable", where),
     )
+
+
+def _check_alias(value: dict[str, Any], where: str) -> None:
+    for key, found in value.items():
+        if key not in _ALIAS:
+            raise _refused(f"an alias has no {key!r}", where)
+        if not isinstance(found, str) or not re.fullmatch(_ALIAS[key], found):
+            raise _refused(f"{key} cannot be {json.dumps(found)}", where)
+    if "name" not in value:
+        raise _refused(f"{json.dumps(value)} has no name", where)
 
 
 def normal(name: str) -> str:
@@ -148,8 +179,9 @@ def _device_spec(found: Any, where: str) -> DeviceSpec:
         product_id=_id(value, "product_id", where),
         resource_class=normal(_text(value, "resource_class", where)),
         traits=_traits(value, where),
-        managed=not _is_false(value.get("managed", "yes")),
-        live_migratable=not _is_false(value.get("live_migratable", "no")),
+        managed=_switch(value, "managed", where) is not False,
+        live_migratable=_switch(value, "live_migratable", where),
+        has_one_time_use="one_time_use" in value,
         physical_network=str(value.get("physical_network") or ""),
         devname=str(value.get("devname") or ""),
     )
@@ -180,8 +212,13 @@ def _traits(value: dict[str, Any], where: str) -> frozenset[str]:
     return frozenset(normal(each) for each in listed if each.strip())
 
 
-def _is_false(value: object) -> bool:
-    return str(value).strip().lower() in _FALSE
+def _switch(value: dict[str, Any], key: str, where: str) -> bool | None:
+    """None where nothing is said."""
+    found = value.get(key)
+    word = str(found).strip().lower()
+    if found is not None and word not in _TRUE | _FALSE:
+        raise _refused(f"{key} is neither yes nor no: {word!r}", where)
+    return None if found is None else word in _TRUE
 
 
 def _id(value: dict[str, Any], key: str, where: str) -> int | None:

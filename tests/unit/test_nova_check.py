@@ -144,6 +144,14 @@ def test_a_fault_of_an_mdev_type_is_named(
     assert any(e.option == option and said in e.why for e in found), found
 
 
+def test_a_type_enabled_twice_is_named(tmp_path: pathlib.Path) -> None:
+    text = _replaced(render.render(MDEV), f"{ONE},{TWO}", f"{ONE},{TWO},{ONE}")
+    (found,) = _differences(tmp_path, MDEV, text)
+    assert (found.section, found.option) == ("devices", "enabled_mdev_types")
+    assert found.need == f"{ONE} once"
+    assert "refuses to start" in found.why
+
+
 def test_an_address_of_two_types_is_named(tmp_path: pathlib.Path) -> None:
     text = _replaced(
         render.render(MDEV), "= 0000:c1:00.6", "= 0000:c1:00.6,0000:c1:00.5"
@@ -193,7 +201,7 @@ def test_devices_of_others_are_no_difference(tmp_path: pathlib.Path) -> None:
     vfio = render.render(VFIO) + (
         'device_spec = [{"address": "0000:98:00.*"}, {"vendor_id": "8086"}]\n'
         'device_spec = {"address": "*:98:*.*", "physical_network": "net"}\n'
-        'alias = {"name": "other", "vendor_id": "8086", "product_id": "1"}\n'
+        'alias = {"name": "nic", "vendor_id": "8086", "product_id": "1520"}\n'
     )
     assert _differences(tmp_path, VFIO, vfio) == ()
 
@@ -259,6 +267,8 @@ def test_a_function_with_an_mdev_is_not_passed_through(
         ({"resource_class": SMALL}, "a class of mig_placement's own"),
         ({"resource_class": "mig_2g_10gb"}, "a class of mig_placement's own"),
         ({"physical_network": "net"}, "out of Placement"),
+        ({"one_time_use": "yes"}, "nova-compute does not start"),
+        ({"one_time_use": "false"}, "nova-compute does not start"),
         ({"address": "0000:c1:00.4"}, "nothing covers 0000:c1:00.5"),
         ({"vendor_id": "8086"}, "nothing covers 0000:c1:00.4"),
     ],
@@ -354,6 +364,50 @@ def test_functions_of_one_gpu_have_the_same_traits(
     )
     (found,) = _differences(tmp_path, VFIO, text)
     assert "they differ on one GPU" in found.why
+
+
+def _migratable(of_alias: str | None, of_spec: str | None) -> str:
+    """The fragment with live_migratable in its alias and device_specs."""
+    text = render.render(VFIO)
+    for option, value in (("alias", of_alias), ("device_spec", of_spec)):
+        if value is not None:
+            start = f"{option} = {{"
+            added = f'"live_migratable": "{value}", '
+            text = text.replace(start, start + added)
+    return text
+
+
+@pytest.mark.parametrize(
+    ("of_alias", "of_spec"),
+    [("true", None), ("yes", "no"), ("no", None), ("false", "true")],
+)
+def test_an_alias_that_nova_gives_no_device_is_named(
+    of_alias: str, of_spec: str | None, tmp_path: pathlib.Path
+) -> None:
+    text = _migratable(of_alias, of_spec)
+    found = _differences(tmp_path, VFIO, text)
+    assert {each.option for each in found} == {"device_spec"}
+    assert all("asks for it" in each.why for each in found)
+    assert len(found) == len(VFIO.functions)
+
+
+@pytest.mark.parametrize(
+    ("of_alias", "of_spec"),
+    [(None, "yes"), (None, "no"), ("true", "yes"), ("no", "0")],
+)
+def test_an_alias_that_says_what_the_functions_do_is_no_difference(
+    of_alias: str | None, of_spec: str, tmp_path: pathlib.Path
+) -> None:
+    text = _migratable(of_alias, of_spec)
+    assert _differences(tmp_path, VFIO, text) == ()
+
+
+def test_functions_that_cannot_move_may_say_so_or_not(
+    tmp_path: pathlib.Path,
+) -> None:
+    text = render.render(VFIO)
+    text = _replaced(text, 'c1:00.4",', 'c1:00.4", "live_migratable": "no",')
+    assert _differences(tmp_path, VFIO, text) == ()
 
 
 @pytest.mark.parametrize(
@@ -514,6 +568,22 @@ def test_former_names_of_options_count(tmp_path: pathlib.Path) -> None:
         ('[pci]\ndevice_spec = {"traits": ["A"]}\n', "traits"),
         ("[pci]\nalias = nothing\n", "[pci] alias"),
         ("[pci]\nalias = [1]\n", "no JSON object"),
+        ('[pci]\ndevice_spec = {"managed": "perhaps"}\n', "neither yes nor"),
+        ('[pci]\ndevice_spec = {"live_migratable": ""}\n', "neither yes nor"),
+        ('[pci]\nalias = {"vendor_id": "10de"}\n', "no name"),
+        ('[pci]\nalias = {"name": ""}\n', "name cannot be"),
+        ('[pci]\nalias = {"name": 7}\n', "name cannot be 7"),
+        *(
+            (f'[pci]\nalias = {{"name": "a", "{key}": "{value}"}}\n', said)
+            for key, value, said in (
+                ("managed", "no", "an alias has no 'managed'"),
+                ("vendor_id", "*", "vendor_id cannot be"),
+                ("product_id", "1", "product_id cannot be"),
+                ("device_type", "vdpa", "device_type cannot be"),
+                ("numa_policy", "any", "numa_policy cannot be"),
+                ("live_migratable", "maybe", "neither yes nor"),
+            )
+        ),
     ],
 )
 def test_a_nova_conf_that_cannot_be_parsed_is_one_line(

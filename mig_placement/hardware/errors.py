@@ -38,9 +38,9 @@ _FAILURES: dict[int, _Failure] = {
     ),
     pynvml.NVML_ERROR_NO_PERMISSION: (
         exception.HardwarePermissionDenied,
-        "no permission to list GPU instances",
-        "run as root, or give the user read access to"
-        " /proc/driver/nvidia/capabilities/mig/config",
+        "no permission to list or change GPU instances",
+        "run as root, or let the agent's group read"
+        " /dev/nvidia-caps/nvidia-cap1 (71-mig-placement.rules)",
     ),
     pynvml.NVML_ERROR_FUNCTION_NOT_FOUND: (
         exception.HardwareError,

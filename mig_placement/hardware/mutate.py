@@ -30,11 +30,15 @@ def set_mode(index: int, enable: bool) -> bool:
     nvmlDeviceSetMigMode does not raise for a mode that has to wait: the
     reason is in what it returns.
 
+    :raises HardwarePermissionDenied: this process is not root's.
     :raises HardwareError: the GPU is in use, or NVML refuses.
     """
     with _of(index):
         handle = _gpu(index)
-        status = pynvml.nvmlDeviceSetMigMode(handle, int(enable))
+        try:
+            status = pynvml.nvmlDeviceSetMigMode(handle, int(enable))
+        except pynvml.NVMLError_NoPermission as error:
+            raise _root_only(index) from error
         if status == pynvml.NVML_ERROR_IN_USE:
             raise pynvml.NVMLError(status)
         return bool(pynvml.nvmlDeviceGetMigMode(handle)[0]) == enable
@@ -122,6 +126,16 @@ def _gpu(index: int) -> _Handle:
 
 def _of(index: int) -> Any:
     return errors.translated(f"GPU {index}")
+
+
+def _root_only(index: int) -> exception.HardwareError:
+    """No file's mode gives this away, unlike the right to instances."""
+    return exception.HardwarePermissionDenied(
+        "only root may change MIG mode",
+        where=f"GPU {index}",
+        mend="run as root, and the agent with root.conf; see 'As its own"
+        " user, and what needs root' in the installation guide",
+    )
 
 
 def _changed(index: int, what: str) -> exception.HardwareError:

@@ -294,7 +294,7 @@ def test_without_the_privilege_to_list_the_gate_is_closed(
 ) -> None:
     node.gpus.set_privileged(False)
     node.start_agent()
-    gpu_node.within(lambda: "capabilities/mig/config" in node.log_text())
+    gpu_node.within(lambda: "nvidia-caps/nvidia-cap1" in node.log_text())
     assert node.candidates() == 0
 
 

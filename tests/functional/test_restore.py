@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable
 from collections.abc import Iterator
 
+import pynvml
 import pytest
 
 from mig_placement import conf
@@ -527,6 +528,18 @@ def test_hoppers_mode_is_set_again_after_a_reboot(
     assert not node.observe().gpus[0].mig_mode
     node.restore()
     assert node.matches()
+
+
+def test_who_may_not_change_the_mode_is_told_what_gives_it(
+    make: Callable[..., Node],
+) -> None:
+    node = make(layout='{"1g.10gb": 7}')
+    node.gpus.create(["H100-80GB"], overwrite=True)
+    node.gpus.fail_next(code=pynvml.NVML_ERROR_NO_PERMISSION)
+    said = str(node.restore().outcomes[0])
+    assert "only root may change MIG mode" in said
+    assert "root.conf" in said
+    assert "nvidia-cap1" not in said
 
 
 def test_amperes_mode_waits_for_a_reset_and_says_so(node: Node) -> None:

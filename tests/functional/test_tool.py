@@ -359,7 +359,7 @@ def test_no_library_is_4(node: Node) -> None:
 def test_no_permission_is_4(node: Node) -> None:
     node.gpus.set_privileged(False)
     line = _refused(node, exception.EXIT_NO_NVML, "discover")
-    assert "capabilities/mig/config" in line
+    assert "nvidia-caps/nvidia-cap1" in line
 
 
 def test_a_broken_simulated_node_is_4(node: Node) -> None:

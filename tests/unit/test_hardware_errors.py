@@ -39,7 +39,7 @@ from mig_placement.hardware import errors
         (
             pynvml.NVML_ERROR_NO_PERMISSION,
             exception.HardwarePermissionDenied,
-            "capabilities/mig/config",
+            "nvidia-caps/nvidia-cap1",
         ),
         (
             pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,

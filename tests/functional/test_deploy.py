@@ -282,11 +282,34 @@ def test_the_user_of_the_agent_is_made() -> None:
     }
 
 
-def test_the_commands_of_the_units_exist() -> None:
+def _scripts() -> set[str]:
     parsed = configparser.ConfigParser()
     parsed.read(ROOT / "setup.cfg")
     scripts = parsed["entry_points"]["console_scripts"].strip().splitlines()
-    installed = {line.partition("=")[0].strip() for line in scripts}
+    return {line.partition("=")[0].strip() for line in scripts}
+
+
+@pytest.mark.parametrize(
+    "path", [INSTALLATION, CLOUD_CONFIG], ids=lambda path: path.name
+)
+def test_every_command_is_linked_where_a_shell_looks(
+    path: pathlib.Path,
+) -> None:
+    found = re.search(r"(?s)ln -s.*? /usr/local/bin/", path.read_text())
+    assert found is not None
+    assert {re.sub(r'.*/|"', "", each) for each in found[0].split()} >= (
+        _scripts()
+    )
+
+
+def test_every_link_is_taken_away() -> None:
+    _, _, removal = INSTALLATION.read_text().partition("\nRemoval\n")
+    removed = re.findall(r"/usr/local/bin/([a-z-]+)", removal)
+    assert set(removed) == _scripts()
+
+
+def test_the_commands_of_the_units_exist() -> None:
+    installed = _scripts()
     program, *arguments = shlex.split(_values(AGENT, "ExecStart")[0])
     assert program in installed
     assert arguments == []

@@ -318,6 +318,17 @@ def test_the_commands_of_the_units_exist() -> None:
     assert " ".join(arguments) in tool.Tool().command_manager.commands
 
 
+def test_a_restore_without_an_agent_is_a_command_that_exists() -> None:
+    text = INSTALLATION.read_text()
+    found = re.search(r"ExecStart=\S+/mig-placement (.+)", text)
+    assert found is not None
+    app = tool.Tool()
+    words = shlex.split(found[1])
+    command, name, arguments = app.command_manager.find_command(words)
+    parsed = command(app, None).get_parser(name).parse_args(arguments)
+    assert parsed.without_placement
+
+
 def _said(path: pathlib.Path) -> str:
     """A file's text, without what breaks a comment into lines."""
     return re.sub(r"\n\s*#?\s*", " ", path.read_text())

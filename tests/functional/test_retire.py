@@ -42,6 +42,7 @@ from tests.unit import pictures
 
 Node = gpu_node.GpuNode
 _ONE = {gpu_node.CLASS: 1}
+_VGPU = names.vgpu_class("1g.5gb")
 _OURS = f"{gpu_node.ROOT_NAME}_mig_0000_41_00_0"
 
 
@@ -207,6 +208,20 @@ def test_a_vm_with_a_function_of_novas_keeps_the_host(node: Node) -> None:
     done = _retire(node, "--nova-stopped")
     assert done.returncode == exception.EXIT_MISMATCH
     assert f"1 of {gpu_node.CLASS} on {function}" in done.stderr
+
+
+def test_novas_units_of_a_host_that_left_are_for_an_operator_to_free(
+    node: Node,
+) -> None:
+    node.sections["nova"] = {"attach": "vfio"}
+    node.write_config()
+    root = node.cloud.providers()[gpu_node.ROOT_NAME].uuid
+    name = f"{gpu_node.ROOT_NAME}_0000:41:00.0"
+    uuid = node.cloud.create_child(root, name)
+    node.cloud.set_inventories(uuid, {_VGPU: {"total": 7}})
+    node.tool("sync")
+    assert _retire(node, "--nova-stopped").returncode == exception.EXIT_OK
+    assert node.cloud.providers()[name].inventories[_VGPU]["reserved"] == 7
 
 
 def test_a_vm_with_somebody_elses_class_does_not_keep_the_host(

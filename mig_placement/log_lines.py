@@ -165,7 +165,8 @@ MEANINGS = types.MappingProxyType(
             "The GPU is closed until the layout is back. What is waited for"
             " is in use and is not touched.",
             "Where it waits for a VM: move or delete that. Where it waits for"
-            " a reset: ``nvidia-smi -i GPU --gpu-reset``, or a reboot.",
+            " a reset: ``nvidia-smi -i GPU --gpu-reset`` during a"
+            " ``mig-placement hold``, or a reboot.",
         ),
         "the layout of %s was not brought back, and it stays closed; running"
         " VMs keep their slices: %s": Meaning(

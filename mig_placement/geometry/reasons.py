@@ -18,7 +18,16 @@ from mig_placement.geometry import verdict
 
 _Reason = verdict.Reason
 
+_RESET = "nvidia-smi -i GPU --gpu-reset"
 _KEEP = "Running VMs keep their slices; no new VM gets one."
+
+
+def _by_hand(command: str) -> str:
+    """While the agent has a session of NVML, such a command fails."""
+    return (
+        "``mig-placement hold REASON``, so that the agent lets go of the GPUs;"
+        f" ``{command}``; ``mig-placement release``"
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -80,24 +89,25 @@ MEANINGS = types.MappingProxyType(
             "A GPU does not answer any more, or is not in the node.",
             "VMs on that GPU have most likely lost their device. No new VM"
             " gets a slice of it.",
-            "``dmesg | grep NVRM`` tells why, XID 79 for instance. Reset the"
-            " GPU or reboot the node. Where it was taken out for good, take"
-            " it out of the layout; ``[agent] retire_after`` takes its"
-            " provider out of Placement.",
+            "``dmesg | grep NVRM`` tells why, XID 79 for instance. Reboot the"
+            f" node, or reset the GPU: {_by_hand(_RESET)}. Where it was taken"
+            " out for good, take it out of the layout; ``[agent]"
+            " retire_after`` takes its provider out of Placement.",
         ),
         _Reason.GPU_UNHEALTHY: Meaning(
             "The driver reported an XID that concerns the whole GPU.",
             "VMs on that GPU may fail. No new VM gets a slice of it.",
-            "Look the XID up in NVIDIA's table; reset or replace the GPU,"
-            " then ``mig-placement release``.",
+            "Look the XID up in NVIDIA's table. Replace the GPU, or reset it:"
+            f" {_by_hand(_RESET)}, which also forgets the XID.",
         ),
         _Reason.MIG_DISABLED: Meaning(
             "MIG mode is off, and the layout wants it on. From Hopper on, a"
             " reboot switches it off.",
             "There is no slice on that GPU, so that no VM has one and none"
             " gets one.",
-            "``mig-placement apply``, or ``nvidia-smi -i GPU -mig 1``. With"
-            " ``[layout] apply = native`` the agent does it.",
+            "``mig-placement apply``. With ``[layout] apply = native`` the"
+            " agent does it. With NVIDIA's tool:"
+            f" {_by_hand('nvidia-smi -i GPU -mig 1')}.",
         ),
         _Reason.MIG_ENABLED: Meaning(
             "MIG mode is on, and the layout wants it off.",
@@ -109,9 +119,9 @@ MEANINGS = types.MappingProxyType(
             "MIG mode was switched, and the GPU goes on in the old mode until"
             " it is reset.",
             _KEEP + " The reset ends what runs on the GPU.",
-            "Move the VMs of that GPU away, then reset it: ``nvidia-smi -i"
-            " GPU --gpu-reset``, or reboot. To take the switch back, set the"
-            " mode that it has.",
+            "Move the VMs of that GPU away, then reboot, or reset the GPU:"
+            f" {_by_hand(_RESET)}. To take the switch back, set the mode that"
+            " it has.",
         ),
         _Reason.INSTANCE_MISSING: Meaning(
             "GPU instances that the layout declares do not exist; after a"
@@ -149,8 +159,8 @@ MEANINGS = types.MappingProxyType(
             "``[nova] attach`` needs virtual functions, and SR-IOV of the GPU"
             " is off; after a reboot it is.",
             "No VM has a slice of that GPU, and none gets one.",
-            "``/usr/lib/nvidia/sriov-manage -e ADDRESS``. With ``[layout]"
-            " apply = native`` the agent does it.",
+            "With ``[layout] apply = native`` the agent does it. By hand:"
+            f" {_by_hand('/usr/lib/nvidia/sriov-manage -e ADDRESS')}.",
         ),
         _Reason.VGPU_TYPE_MISSING: Meaning(
             "A virtual function has not the vGPU type that its place in the"

@@ -48,6 +48,21 @@ def test_every_command_in_a_meaning_exists() -> None:
     assert named <= set(tool._COMMANDS)
 
 
+@pytest.mark.parametrize(
+    "command", ["sriov-manage -e", "--gpu-reset", "nvidia-smi -i GPU -mig"]
+)
+def test_what_fails_beside_the_agent_is_done_during_a_hold(
+    command: str,
+) -> None:
+    mends = [each.mend for each in reasons.MEANINGS.values()]
+    named = [each for each in mends if command in each]
+    assert named
+    for mend in named:
+        before, _, after = mend.partition(command)
+        assert "``mig-placement hold " in before
+        assert "``mig-placement release``" in after
+
+
 def test_the_docs_have_every_reason_by_its_trait() -> None:
     pytest.importorskip("sphinx")
     told = "\n".join(runpy.run_path(str(_EXTENSION))["lines"]())

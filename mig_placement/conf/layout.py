@@ -31,7 +31,11 @@ OPTS = [
         default="none",
         choices=[
             ("none", "Only watch; another tool makes the instances."),
-            ("native", "The agent makes them through NVML; needs root."),
+            (
+                "native",
+                "The agent makes them through NVML. What it may have to bring"
+                " back besides needs root: MIG mode, SR-IOV and vGPU types.",
+            ),
             ("command", "The agent runs apply_command."),
         ],
         help="Who brings the layout back when the geometry is another.",
@@ -56,7 +60,7 @@ OPTS = [
         "allow_gpu_reset",
         default=False,
         help="Whether a GPU that nobody uses may be reset where its MIG mode"
-        " waits for that (Ampere).",
+        " waits for that (Ampere); needs root.",
     ),
     cfg.StrOpt(
         "reset_command",
@@ -67,6 +71,7 @@ OPTS = [
         "sriov_command",
         default="/usr/lib/nvidia/sriov-manage -e {pci_address}",
         help="How the virtual functions of one GPU are switched on, where"
-        " [nova] attach needs them; {pci_address} and {index} are put in.",
+        " [nova] attach needs them; {pci_address} and {index} are put in."
+        " Needs root.",
     ),
 ]

@@ -24,10 +24,12 @@ from typing import Any
 
 import pytest
 import yaml
+from oslo_config import types
 
 from mig_placement import conf
 from mig_placement import exception
 from mig_placement.cmd import tool
+from mig_placement.conf import layout
 from mig_placement.conf import opts
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -154,6 +156,18 @@ def test_systemd_accepts_the_agent_as_root(installed: pathlib.Path) -> None:
     example = installed / AS_ROOT.relative_to(SYSTEMD)
     example.rename(example.with_suffix(""))
     _verified(installed, AGENT.name)
+
+
+def test_what_needs_root_is_the_same_wherever_it_is_told() -> None:
+    (apply,) = (each for each in layout.OPTS if each.name == "apply")
+    assert isinstance(apply.type, types.String)
+    for text in (
+        str(apply.type.choices),
+        _said(AS_ROOT),
+        _said(INSTALLATION),
+    ):
+        for what in ("MIG mode", "SR-IOV", "vGPU types"):
+            assert what in text
 
 
 @needs_systemd

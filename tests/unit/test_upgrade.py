@@ -13,9 +13,12 @@
 
 import configparser
 import importlib
+import os
 import pathlib
+import tempfile
 
 import pytest
+from oslo_config import cfg
 from oslo_upgradecheck import upgradecheck
 
 from mig_placement.cmd import upgrade
@@ -25,6 +28,7 @@ from tests.unit import pictures
 
 _CODE = upgradecheck.Code
 _ROOT = pathlib.Path(__file__).parents[2]
+_NOBODY = 65534
 
 
 @pytest.mark.parametrize(
@@ -66,6 +70,49 @@ def test_what_is_worth_a_word_of_the_hardware(
     result = upgrade.judged_hardware(model.Node("580", gpus))
     assert result.code == code
     assert said in (result.details or "")
+
+
+def _as_nobody(checks: upgrade.Checks) -> int:
+    """The last check's code for another user; in a process of its own."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    code = -1
+    try:
+        os.setgroups([])
+        os.setresgid(_NOBODY, _NOBODY, _NOBODY)
+        os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+        result = upgrade._nova(checks)
+        if "run as one who may" in (result.details or ""):
+            code = int(result.code)
+    finally:
+        os._exit(code & 0xFF)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+@pytest.mark.parametrize(
+    ("folder_mode", "mode"), [(0o750, 0o644), (0o755, 0o640)]
+)
+@pytest.mark.parametrize(
+    ("named", "code"), [(False, _CODE.WARNING), (True, _CODE.FAILURE)]
+)
+def test_a_nova_conf_for_novas_group_alone_is_a_warning_unless_named(
+    folder_mode: int,
+    mode: int,
+    named: bool,
+    code: upgradecheck.Code,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options = cfg.ConfigOpts()
+    options.register_cli_opt(upgrade._OPTION)
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "nova.conf"
+        path.write_text("[DEFAULT]\n")
+        path.chmod(mode)
+        path.parent.chmod(folder_mode)
+        monkeypatch.setattr(upgrade, "_NOVA_CONF", str(path))
+        options([f"--nova-conf={path}"] if named else [])
+        assert _as_nobody(upgrade.Checks(options)) == code
 
 
 def _difference(why: str) -> difference.Difference:

@@ -39,4 +39,6 @@ def _differences(
     if needed.Part.COMPUTE in parts:
         yield from check_mdev.differences(config, found)
         yield from check_pci.of_compute(config, found)
+    if needed.Part.SCHEDULER in parts:
+        yield from check_pci.of_scheduler(config, found)
     yield from check_pci.of_both(config, found)

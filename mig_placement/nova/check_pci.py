@@ -29,6 +29,7 @@ from mig_placement.placement import names
 _Differences = collections.abc.Iterator[difference.Difference]
 _Specs = tuple[device_spec.DeviceSpec, ...]
 _SPEC = "device_spec"
+_FILTER = "PciPassthroughFilter"
 
 
 def of_compute(
@@ -50,6 +51,22 @@ def of_compute(
         yield from _named(found.device_specs)
     for card in config.cards:
         yield from _card(config, card, found)
+
+
+def of_scheduler(
+    config: needed.NovaConfig, found: config_files.Found
+) -> _Differences:
+    """What nova-scheduler alone reads, where the files have it."""
+    filters = found.enabled_filters
+    if config.functions and filters is not None and _FILTER not in filters:
+        yield difference.Difference(
+            "filter_scheduler",
+            "enabled_filters",
+            ",".join(filters),
+            ",".join([*filters, _FILTER]),
+            "pci_in_placement does not replace it: nothing else compares"
+            " what Placement chose with the functions that Nova has",
+        )
 
 
 def of_both(

@@ -46,7 +46,10 @@ _PCI = [
     ),
     cfg.BoolOpt("report_in_placement", default=False),
 ]
-_SCHEDULER = [cfg.BoolOpt("pci_in_placement", default=False)]
+_SCHEDULER = [
+    cfg.BoolOpt("pci_in_placement", default=False),
+    cfg.ListOpt("enabled_filters"),
+]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ class Found:
 
     :ivar mdev_types: the enabled ones, in their order and as often as they
         are.
+    :ivar enabled_filters: the scheduler's; None where the files do not say,
+        which may not be its own.
     """
 
     mdev_types: tuple[MdevSection, ...] = ()
@@ -78,6 +83,7 @@ class Found:
     aliases: tuple[device_spec.Alias, ...] = ()
     report_in_placement: bool = False
     pci_in_placement: bool = False
+    enabled_filters: tuple[str, ...] | None = None
 
 
 def read(paths: collections.abc.Iterable[str]) -> Found:
@@ -162,6 +168,7 @@ def _mdev_options(name: str) -> list[cfg.Opt]:
 
 def _found(conf: cfg.ConfigOpts) -> Found:
     sections = frozenset(conf.list_all_sections())
+    filters = conf.filter_scheduler.enabled_filters
     return Found(
         mdev_types=tuple(
             _mdev_section(name, conf[f"mdev_{name}"], sections)
@@ -175,6 +182,7 @@ def _found(conf: cfg.ConfigOpts) -> Found:
         aliases=tuple(map(device_spec.alias, conf.pci.alias)),
         report_in_placement=conf.pci.report_in_placement,
         pci_in_placement=conf.filter_scheduler.pci_in_placement,
+        enabled_filters=None if filters is None else tuple(filters),
     )
 
 

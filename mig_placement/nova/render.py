@@ -22,6 +22,8 @@ _CONTROL_PLANE = """\
 # Belongs on the control plane: nova-api, nova-scheduler and every
 # nova-conductor need it. nova-compute needs it as well: without
 # pci_in_placement it refuses an alias that has no vendor and product.
+# nova-scheduler's enabled_filters have to include PciPassthroughFilter:
+# pci_in_placement does not replace it, and Nova's default list lacks it.
 """
 
 

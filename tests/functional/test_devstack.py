@@ -511,6 +511,24 @@ def test_novas_part_arrives_letter_for_letter(stack: Stack) -> None:
         assert nova["filter_scheduler"]["pci_in_placement"] == "true"
 
 
+@pytest.mark.parametrize(
+    ("attach", "needed"), [("vfio", ",PciPassthroughFilter"), ("mdev", "")]
+)
+def test_functions_need_a_filter_that_devstack_lacks(
+    attach: str, needed: str, stack: Stack
+) -> None:
+    section = "[filter_scheduler]\nenabled_filters = "
+    for filters in ("ComputeFilter,SameHostFilter", f"ComputeFilter{needed}"):
+        stack.does(
+            "stack",
+            MIG_PLACEMENT_ATTACH=attach,
+            NOVA_DEFAULT=f"{section}{filters}",
+        )
+        for path in (stack.nova_conf, stack.nova_cpu_conf):
+            found = _ini(path)["filter_scheduler"]["enabled_filters"]
+            assert found == f"{filters.removesuffix(needed)}{needed}"
+
+
 def test_a_part_that_is_there_is_not_added_again(stack: Stack) -> None:
     stack.does("stack", MIG_PLACEMENT_ATTACH="vfio")
     first = stack.nova_cpu_conf.read_text()

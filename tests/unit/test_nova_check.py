@@ -451,6 +451,32 @@ def test_a_fault_of_an_alias_is_named(
     assert any(e.option == "alias" and said in e.why for e in different)
 
 
+def _filtering(*filters: str) -> str:
+    option = "pci_in_placement = true"
+    enabled = f"{option}\nenabled_filters = {', '.join(filters)}"
+    return _replaced(render.render(VFIO), option, enabled)
+
+
+@pytest.mark.parametrize("filters", [["ComputeFilter", "MyFilter"], []])
+def test_a_list_without_novas_pci_filter_is_named(
+    filters: list[str], tmp_path: pathlib.Path
+) -> None:
+    read = vgpu.read(tmp_path, _filtering(*filters))
+    for parts in (needed.BOTH, _SCHEDULER):
+        (found,) = check.check(VFIO, read, parts)
+        assert found.option == "enabled_filters"
+        assert found.need == ",".join([*filters, "PciPassthroughFilter"])
+    assert check.check(VFIO, read, _COMPUTE) == ()
+    assert check.check(NONE, read, _SCHEDULER) == ()
+
+
+def test_a_list_with_novas_pci_filter_is_no_difference(
+    tmp_path: pathlib.Path,
+) -> None:
+    text = _filtering("PciPassthroughFilter", "ComputeFilter")
+    assert _differences(tmp_path, VFIO, text) == ()
+
+
 def test_an_alias_given_in_two_files_is_named(tmp_path: pathlib.Path) -> None:
     texts = [render.render(VFIO), render.render(VFIO, _SCHEDULER)]
     (found,) = _differences(tmp_path, VFIO, *texts)

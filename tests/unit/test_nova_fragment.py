@@ -198,6 +198,7 @@ def test_the_schedulers_part_has_no_address() -> None:
     text = render.render(config, frozenset({needed.Part.SCHEDULER}))
     assert "control plane" in text
     assert "pci_in_placement = true" in text
+    assert "PciPassthroughFilter" in text
     assert "alias = " in text
     assert "0000:c1" not in text
 

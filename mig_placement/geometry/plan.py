@@ -315,6 +315,7 @@ def with_types(
     """The plan with what brings functions to their vGPU types.
 
     A vGPU goes before the GPU instance that carries it, and comes after.
+    One of a type that needs none (time-sliced) is somebody else's.
 
     :param types: what each function is to have, by its address.
     :param held: ids of GPU instances that must stay as they are.
@@ -324,18 +325,27 @@ def with_types(
         for step in one.steps
         if isinstance(step, DestroyGpuInstance)
     }
-    there = one.gpu.sriov.functions if one.gpu.sriov else ()
     kept, cleared = {}, []
-    for each in there:
+    for each in _typed_functions(one.gpu):
         kind = types.get(each.pci_address)
         right = kind is not None and kind.type_id == each.current_type
         stays = each.gi_id in held or (right and each.gi_id not in going)
-        if each.current_type and stays:
+        if stays:
             kept[each.pci_address] = each.current_type
-        elif each.current_type:
+        else:
             cleared.append(ClearVgpuType(each.pci_address))
     steps = (*cleared, *one.steps, *_typed(one, types, kept))
     return dataclasses.replace(one, steps=steps)
+
+
+def _typed_functions(
+    gpu: model.Gpu,
+) -> collections.abc.Iterator[model.VirtualFunction]:
+    """Functions with a vGPU that a GPU instance carries."""
+    backed = {each.type_id for each in gpu.vgpu_types}
+    for each in gpu.sriov.functions if gpu.sriov else ():
+        if each.current_type in backed:
+            yield each
 
 
 def _typed(

@@ -209,3 +209,13 @@ def test_a_function_that_is_as_wanted_needs_no_step() -> None:
         True, (layout.DeclaredInstance("1g.5gb", None, None),), 1
     )
     assert _steps(gpu, wanted, _VFIO) == []
+
+
+def test_a_type_that_needs_no_instance_is_left_alone() -> None:
+    """Time-sliced, on a GPU that matches while another one does not."""
+    gpu = dataclasses.replace(
+        _gpu(0, _function(0, current_type=471), _function(1)),
+        mig_mode=False,
+        mig_pending=False,
+    )
+    assert _steps(gpu, layout.GpuLayout(False, (), 1), _VFIO) == []

@@ -172,30 +172,18 @@ def _way_back(
     before: model.Gpu, now: model.Gpu, hands: Hands
 ) -> plans.GpuPlan:
     """The plan to what was before, whatever was done and half done since."""
-    wanted = layout.NodeLayout(
-        label="before",
-        source="",
-        gpus={
-            now.index: layout.GpuLayout(
-                mig_enabled=before.mig_mode,
-                instances=tuple(
-                    as_declared(each) for each in before.instances
-                ),
-                line=0,
-            )
-        },
+    wanted = layout.GpuLayout(
+        mig_enabled=before.mig_mode,
+        instances=tuple(as_declared(each) for each in before.instances),
+        line=0,
     )
-    node = model.Node("", (now,))
-    (back,) = plans.plan(node, wanted, hands.in_use(now))
     kinds = {each.type_id: each for each in before.vgpu_types}
-    return plans.with_types(
-        back,
-        {
-            address: kinds[type_id]
-            for address, type_id in _types(before)
-            if type_id in kinds
-        },
-    )
+    types = {
+        address: kinds[type_id]
+        for address, type_id in _types(before)
+        if type_id in kinds
+    }
+    return plans.plan_back(now, wanted, types, hands.in_use(now))
 
 
 def _types(gpu: model.Gpu) -> tuple[tuple[str, int], ...]:

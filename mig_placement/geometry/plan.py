@@ -173,6 +173,20 @@ def plan(
     )
 
 
+def plan_back(
+    gpu: model.Gpu,
+    wanted: layout.GpuLayout,
+    types: collections.abc.Mapping[str, model.VgpuType],
+    in_use: collections.abc.Iterable[InUse],
+) -> GpuPlan:
+    """The plan to what a GPU was, with the vGPUs of its functions.
+
+    :param types: what each function had, by its address.
+    :param in_use: instances that must stay.
+    """
+    return _Gpu(gpu, list(in_use), ()).typed(wanted, types)
+
+
 class _Gpu:
     """Plans one GPU."""
 
@@ -200,8 +214,16 @@ class _Gpu:
         needed = functions.needs_functions(wanted, way)
         if needed and sriov is not None and not sriov.functions:
             return self._with_sriov(wanted, way)
+        return self.typed(wanted, self._types(wanted, way))
+
+    def typed(
+        self,
+        wanted: layout.GpuLayout,
+        types: collections.abc.Mapping[str, model.VgpuType],
+    ) -> GpuPlan:
+        """The plan with what brings functions to these types."""
         held = {self._existing[each].gi_id for each in self._pinned}
-        return with_types(self.planned(wanted), self._types(wanted, way), held)
+        return with_types(self.planned(wanted), types, held)
 
     def _types(
         self, wanted: layout.GpuLayout, way: functions.Way

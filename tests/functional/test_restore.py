@@ -293,6 +293,37 @@ def test_a_failed_step_is_rolled_back_and_the_next_run_succeeds(
     assert node.matches()
 
 
+_VFIO_TYPE = 463
+
+
+def _typed(node: Node, count: int) -> None:
+    """An A100 with so many 1g.5gb, each with a vGPU of a function."""
+    node.gpus.create(["A100-40GB"], mig=True, vgpu="vfio", overwrite=True)
+    node.gpus.set_sriov(0, force=True)
+    for start in range(count):
+        node.gpus.create_instance(0, "1g.5gb", start)
+    for each in node.gpus.summary()["gpus"][0]["functions"][:count]:
+        node.gpus.write_sysfs(
+            f"bus/pci/devices/{each['pci_address']}/nvidia/current_vgpu_type",
+            f"{_VFIO_TYPE}",
+        )
+
+
+@pytest.mark.parametrize("k", [1, 3, 4])
+def test_a_roll_back_leaves_the_types_of_functions(
+    k: int, make: Callable[..., Node]
+) -> None:
+    node = make(layout='{"1g.5gb": 7}', options="[nova]\nattach = vfio\n")
+    _typed(node, 5)
+    before = node.geometry()
+    node.gpus.fail_next(k)
+    (outcome,) = node.restore().outcomes
+    assert outcome.rolled_back, str(outcome)
+    assert node.geometry() == before
+    assert not node.restore().failed
+    assert node.matches()
+
+
 def test_a_failed_gpu_leaves_the_others_alone(node: Node) -> None:
     node.create(_BEFORE, count=3)
     node.gpus.fail_next(5)

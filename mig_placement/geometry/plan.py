@@ -122,11 +122,15 @@ Step = (
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class InUse:
-    """An instance that must not be destroyed, and why (for people)."""
+    """An instance that must not be destroyed, and why (for people).
+
+    :ivar vm: a VM is known to run on it.
+    """
 
     gpu_index: int
     slot: target.Located
     why: str
+    vm: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -167,7 +171,8 @@ def plan(
             gpu,
             [each for each in in_use if each.gpu_index == gpu.index],
             allowed,
-        ).attachable(wanted.gpus[gpu.index], way)
+            way,
+        ).attachable(wanted.gpus[gpu.index])
         for gpu in node.gpus
         if gpu.index in wanted.gpus and not gpu.fault and gpu.mig_capable
     )
@@ -184,7 +189,7 @@ def plan_back(
     :param types: what each function had, by its address.
     :param in_use: instances that must stay.
     """
-    return _Gpu(gpu, list(in_use), ()).typed(wanted, types)
+    return _Gpu(gpu, list(in_use)).typed(wanted, types)
 
 
 class _Gpu:
@@ -194,9 +199,11 @@ class _Gpu:
         self,
         gpu: model.Gpu,
         in_use: list[InUse],
-        allowed: collections.abc.Container[tuple[int, target.Located]],
+        allowed: collections.abc.Container[tuple[int, target.Located]] = (),
+        way: functions.Way = functions.Way(),  # noqa: B008 (frozen)
     ) -> None:
         self._gpu = gpu
+        self._way = way
         self._existing = {target.located(each): each for each in gpu.instances}
         # What was in use and is gone needs no care any more.
         self._in_use = [each for each in in_use if each.slot in self._existing]
@@ -205,16 +212,19 @@ class _Gpu:
             for each in self._in_use
             if (gpu.index, each.slot) not in allowed
         )
+        # Where VMs have vGPUs, one may start on what is allocated.
+        vms = way.attach is not functions.Attach.NONE
+        self._guests = self._pinned.intersection(
+            each.slot for each in self._in_use if vms or each.vm
+        )
 
-    def attachable(
-        self, wanted: layout.GpuLayout, way: functions.Way
-    ) -> GpuPlan:
+    def attachable(self, wanted: layout.GpuLayout) -> GpuPlan:
         """The plan with what functions need before and after it."""
         sriov = self._gpu.sriov
-        needed = functions.needs_functions(wanted, way)
+        needed = functions.needs_functions(wanted, self._way)
         if needed and sriov is not None and not sriov.functions:
-            return self._with_sriov(wanted, way)
-        return self.typed(wanted, self._types(wanted, way))
+            return self._with_sriov(wanted)
+        return self.typed(wanted, self._types(wanted))
 
     def typed(
         self,
@@ -225,18 +235,14 @@ class _Gpu:
         held = {self._existing[each].gi_id for each in self._pinned}
         return with_types(self.planned(wanted), types, held)
 
-    def _types(
-        self, wanted: layout.GpuLayout, way: functions.Way
-    ) -> dict[str, model.VgpuType]:
+    def _types(self, wanted: layout.GpuLayout) -> dict[str, model.VgpuType]:
         """What each function is to have, by its address."""
-        if way.attach is not functions.Attach.VFIO:
+        if self._way.attach is not functions.Attach.VFIO:
             return {}
-        need = functions.needed(self._gpu, wanted, way)
+        need = functions.needed(self._gpu, wanted, self._way)
         return {each.pci_address: each.vgpu_type for each in need}
 
-    def _with_sriov(
-        self, wanted: layout.GpuLayout, way: functions.Way
-    ) -> GpuPlan:
+    def _with_sriov(self, wanted: layout.GpuLayout) -> GpuPlan:
         """SR-IOV before all that would not survive it."""
         emptied = self.planned(dataclasses.replace(wanted, instances=()))
         if emptied.waiting:
@@ -245,7 +251,7 @@ class _Gpu:
             self._gpu, instances=(), mig_mode=True, mig_pending=True
         )
         filled = with_types(
-            _Gpu(bare, [], ()).planned(wanted), self._types(wanted, way)
+            _Gpu(bare, []).planned(wanted), self._types(wanted)
         )
         return dataclasses.replace(
             emptied,
@@ -259,6 +265,7 @@ class _Gpu:
             wanted.instances if wanted.mig_enabled else (),
             self._pinned,
             frozenset(each.slot for each in self._in_use),
+            self._guests,
         )
         enable = wanted.mig_enabled
         return GpuPlan(
@@ -313,7 +320,10 @@ class _Gpu:
         self, slot: target.Located, aim: target.Target
     ) -> target.CiChange:
         return target.ci_change(
-            self._existing[slot], aim.shapes.get(slot), slot in self._pinned
+            self._existing[slot],
+            aim.shapes.get(slot),
+            slot in self._pinned,
+            slot in self._guests,
         )
 
     def _loses(self, slot: target.Located, aim: target.Target) -> bool:

@@ -55,6 +55,7 @@ def find(
     declared: collections.abc.Iterable[layout.DeclaredInstance],
     pinned: frozenset[Located] = frozenset(),
     in_use: frozenset[Located] = frozenset(),
+    guests: frozenset[Located] = frozenset(),
 ) -> Target:
     """The best placements of the declared instances; all are looked at.
 
@@ -67,8 +68,9 @@ def find(
 
     :param pinned: instances that exist and must not be destroyed.
     :param in_use: instances that had better not be destroyed.
+    :param guests: pinned ones that a VM has, as ``ci_change`` needs them.
     """
-    return _Finder(gpu, tuple(declared), pinned, in_use).best()
+    return _Finder(gpu, tuple(declared), pinned, in_use, guests).best()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -96,12 +98,14 @@ class _Finder:
         declared: tuple[layout.DeclaredInstance, ...],
         pinned: _Set,
         in_use: _Set,
+        guests: _Set,
     ) -> None:
         self._profiles = gpu.profiles
         self._declared = declared
         self._existing = {located(each): each for each in gpu.instances}
         self._stay = pinned.intersection(self._existing)
         self._in_use = in_use
+        self._guests = guests
         self._slices = solver.total_slices(gpu.profiles)
 
     def best(self) -> Target:
@@ -181,8 +185,12 @@ class _Finder:
         """Whether its compute instances have to wait, and calls to make."""
         if slot not in self._existing:
             return 0, 1 + len(shape or ())
-        pinned = slot in self._stay
-        change = ci_change(self._existing[slot], shape, pinned)
+        change = ci_change(
+            self._existing[slot],
+            shape,
+            slot in self._stay,
+            slot in self._guests,
+        )
         if change.waits:
             return 1, 0
         return 0, len(change.destroy) + len(change.create)
@@ -257,7 +265,10 @@ class CiChange:
 
 
 def ci_change(
-    instance: model.GpuInstance, shape: Shape, pinned: bool
+    instance: model.GpuInstance,
+    shape: Shape,
+    pinned: bool,
+    guest: bool = False,
 ) -> CiChange:
     """Those too many go, those missing come; of a pinned one none goes.
 
@@ -267,10 +278,15 @@ def ci_change(
     An observation does not say where in its GPU instance a compute
     instance lies: one of several slices may find no room between those
     that stay. So all are made anew then, the largest first.
+
+    :param guest: a VM has the instance, and its guest makes the compute
+        instances: nothing is changed there from the host.
     """
     if shape is None:
         return CiChange()
     change = _difference(instance, shape)
+    if guest:
+        return CiChange(waits=change != CiChange())
     if pinned:
         divides = _is_divided(change.create) and not _is_divided(
             each.profile for each in instance.compute_instances

@@ -39,7 +39,12 @@ def in_use(node: model.Node, allocated: Allocated) -> tuple[plan.InUse, ...]:
     """
     seen = usage.read(node)
     return tuple(
-        plan.InUse(gpu.index, target.located(instance), why)
+        plan.InUse(
+            gpu.index,
+            target.located(instance),
+            why,
+            vm=_use(gpu, instance, seen).vgpus > 0,
+        )
         for gpu in node.gpus
         for instance in gpu.instances
         if (why := _why(gpu, instance, seen, allocated))
@@ -52,14 +57,20 @@ def _why(
     seen: usage.Usage,
     allocated: Allocated,
 ) -> str:
-    known = seen.get((gpu.index, instance.gi_id))
+    known = str(_use(gpu, instance, seen))
     if known:
-        return str(known)
+        return known
     for profile in {instance.profile, *_ci_profiles(instance)}:
         units, name = allocated.get((gpu.index, profile), (0, ""))
         if units > _accounted_for(gpu, profile, seen):
             return f"{units} units of {name} are allocated on this GPU"
     return ""
+
+
+def _use(
+    gpu: model.Gpu, instance: model.GpuInstance, seen: usage.Usage
+) -> usage.Use:
+    return seen.get((gpu.index, instance.gi_id), usage.Use())
 
 
 def _ci_profiles(instance: model.GpuInstance) -> set[str]:
@@ -70,7 +81,7 @@ def _accounted_for(gpu: model.Gpu, profile: str, seen: usage.Usage) -> int:
     """Allocations whose instance is known. A vGPU is a VM's; a process on
     the host proves nothing of an allocation."""
     return sum(
-        seen.get((gpu.index, each.gi_id), usage.Use()).vgpus
+        _use(gpu, each, seen).vgpus
         for each in gpu.instances
         if profile in {each.profile, *_ci_profiles(each)}
     )

@@ -151,13 +151,23 @@ def _steps(
     in_use: tuple[int, ...] = (),
 ) -> list[str]:
     """:param in_use: places of instances that must stay."""
+    one = _plan(gpu, declared, way, in_use)
+    return [type(step).__name__ for step in one.steps]
+
+
+def _plan(
+    gpu: model.Gpu,
+    declared: layout.GpuLayout,
+    way: functions.Way,
+    in_use: tuple[int, ...] = (),
+) -> plan.GpuPlan:
     held = [
         plan.InUse(0, target.located(gpu.instances[place]), "a VM")
         for place in in_use
     ]
     wanted = layout.NodeLayout("x", "", {0: declared})
     (one,) = plan.plan(model.Node("", (gpu,)), wanted, held, (), way)
-    return [type(step).__name__ for step in one.steps]
+    return one
 
 
 def test_sriov_comes_before_the_instances() -> None:
@@ -219,3 +229,17 @@ def test_a_type_that_needs_no_instance_is_left_alone() -> None:
         mig_pending=False,
     )
     assert _steps(gpu, layout.GpuLayout(False, (), 1), _VFIO) == []
+
+
+@pytest.mark.parametrize("way", [_MDEV, _VFIO])
+def test_a_vm_s_instance_gets_no_compute_instance(way: functions.Way) -> None:
+    """The guest makes its own; the host never does while the VM runs."""
+    gpu = _gpu(2, _function(0, current_type=463, gi_id=0), _function(1))
+    one = _plan(gpu, _layout("1g.5gb", "1g.5gb"), way, in_use=(0,))
+    made = [
+        step.slot.placement.start
+        for step in one.steps
+        if isinstance(step, plan.CreateComputeInstance)
+    ]
+    assert made == [1]
+    assert [each.slot.placement.start for each in one.waiting] == [0]

@@ -553,6 +553,17 @@ def test_an_instance_in_use_gets_what_it_lacks_and_loses_nothing() -> None:
     assert _Case(whole, wanted, used).plan().waiting == used
 
 
+def test_an_instance_with_a_vm_gets_nothing_from_the_host() -> None:
+    (used,) = _used("3g.20gb@4:4")
+    vm = (dataclasses.replace(used, vm=True),)
+    bare = models.gpu(instances=(models.instance("3g.20gb", "4:4", ()),))
+    whole = models.gpu(instances=(models.instance("3g.20gb", "4:4"),))
+    wanted = _declared("3g.20gb")
+    assert _Case(bare, wanted, vm).plan().steps == ()
+    assert _Case(bare, wanted, vm).plan().waiting == vm
+    assert _Case(whole, wanted, vm).plan().waiting == ()
+
+
 def test_dividing_an_instance_in_use_disturbs_it() -> None:
     gpu = models.gpu(instances=(models.instance("3g.20gb", "4:4"),))
     used = _used("3g.20gb@4:4")

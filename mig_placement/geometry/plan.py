@@ -232,8 +232,7 @@ class _Gpu:
         types: collections.abc.Mapping[str, model.VgpuType],
     ) -> GpuPlan:
         """The plan with what brings functions to these types."""
-        held = {self._existing[each].gi_id for each in self._pinned}
-        return with_types(self.planned(wanted), types, held)
+        return with_types(self.planned(wanted), types, self._pinned)
 
     def _types(self, wanted: layout.GpuLayout) -> dict[str, model.VgpuType]:
         """What each function is to have, by its address."""
@@ -342,7 +341,7 @@ class _Gpu:
 def with_types(
     one: GpuPlan,
     types: collections.abc.Mapping[str, model.VgpuType],
-    held: collections.abc.Container[int] = (),
+    held: collections.abc.Container[target.Located] = (),
 ) -> GpuPlan:
     """The plan with what brings functions to their vGPU types.
 
@@ -350,24 +349,47 @@ def with_types(
     One of a type that needs none (time-sliced) is somebody else's.
 
     :param types: what each function is to have, by its address.
-    :param held: ids of GPU instances that must stay as they are.
+    :param held: GPU instances that must stay as they are.
     """
-    going = {
-        step.gi_id
-        for step in one.steps
-        if isinstance(step, DestroyGpuInstance)
-    }
+    going = [
+        step.slot for step in one.steps if isinstance(step, DestroyGpuInstance)
+    ]
+    pinned = _Carriers(one.gpu, held)
+    destroyed = _Carriers(one.gpu, going)
     kept, cleared = {}, []
     for each in _typed_functions(one.gpu):
         kind = types.get(each.pci_address)
         right = kind is not None and kind.type_id == each.current_type
-        stays = each.gi_id in held or (right and each.gi_id not in going)
-        if stays:
+        if each in pinned or (right and each not in destroyed):
             kept[each.pci_address] = each.current_type
         else:
             cleared.append(ClearVgpuType(each.pci_address))
     steps = (*cleared, *one.steps, *_typed(one, types, kept))
     return dataclasses.replace(one, steps=steps)
+
+
+class _Carriers:
+    """The functions whose vGPU may be on some of a GPU's instances."""
+
+    def __init__(
+        self,
+        gpu: model.Gpu,
+        slots: collections.abc.Container[target.Located],
+    ) -> None:
+        some = [
+            each for each in gpu.instances if target.located(each) in slots
+        ]
+        self._ids = {each.gi_id for each in some}
+        profiles = {each.profile for each in some}
+        self._types = {
+            each.type_id for each in gpu.vgpu_types if each.profile in profiles
+        }
+
+    def __contains__(self, function: model.VirtualFunction) -> bool:
+        if function.gi_id is None:
+            # A driver before 580 does not say which instance it is.
+            return function.current_type in self._types
+        return function.gi_id in self._ids
 
 
 def _typed_functions(

@@ -243,3 +243,20 @@ def test_a_vm_s_instance_gets_no_compute_instance(way: functions.Way) -> None:
     ]
     assert made == [1]
     assert [each.slot.placement.start for each in one.waiting] == [0]
+
+
+def test_a_driver_that_does_not_tell_the_instance_loses_no_vm() -> None:
+    """Before 580 there is no gpu_instance_id."""
+    gpu = _gpu(2, _function(0, current_type=463), _function(1))
+    bigger = _layout("3g.20gb", "3g.20gb")
+    assert "ClearVgpuType" not in _steps(gpu, bigger, _VFIO, in_use=(0,))
+
+
+def test_without_the_instance_told_a_vgpu_goes_before_its_profile() -> None:
+    gpu = _gpu(2, _function(0, current_type=463), _function(1))
+    assert _steps(gpu, _layout("1g.5gb"), _VFIO) == [
+        "ClearVgpuType",
+        "DestroyGpuInstance",
+        "CreateComputeInstance",
+        "SetVgpuType",
+    ]

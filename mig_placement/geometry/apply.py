@@ -116,8 +116,6 @@ def _apply_one(
     done: list[plans.Step] = []
     try:
         for step in one.steps:
-            if _waits_for_reset(one, step, done):
-                return Outcome(one.gpu, tuple(done), needs_reset=True)
             if isinstance(step, plans.EnableSriov):
                 return Outcome(one.gpu, tuple(done), needs_sriov=True)
             in_force = hands.do(index, step)
@@ -133,17 +131,6 @@ def _apply_one(
             return Outcome(one.gpu, tuple(done), str(error), kept=True)
         return _rolled_back(one, tuple(done), str(error), hands)
     return Outcome(one.gpu, tuple(done))
-
-
-def _waits_for_reset(
-    one: plans.GpuPlan, step: plans.Step, done: list[plans.Step]
-) -> bool:
-    """Whether instances are to be made where MIG mode is not on yet."""
-    if one.gpu.mig_mode or not isinstance(
-        step, plans.CreateGpuInstance | plans.EnableSriov
-    ):
-        return False
-    return plans.SetMode(enable=True) not in done
 
 
 def _rolled_back(
@@ -172,6 +159,11 @@ def _way_back(
     before: model.Gpu, now: model.Gpu, hands: Hands
 ) -> plans.GpuPlan:
     """The plan to what was before, whatever was done and half done since."""
+    if geometry(now) == geometry(before) and now.mig_pending == (
+        before.mig_pending
+    ):
+        # Nothing was done; what was pending stays so.
+        return plans.GpuPlan(now)
     wanted = layout.GpuLayout(
         mig_enabled=before.mig_mode,
         instances=tuple(as_declared(each) for each in before.instances),

@@ -286,8 +286,14 @@ class _Gpu:
         )
 
     def _mode(self, enable: bool) -> collections.abc.Iterator[SetMode]:
-        """What must stay keeps MIG mode on."""
-        if enable != self._gpu.mig_pending and (enable or not self._pinned):
+        """What must stay keeps MIG mode on.
+
+        A mode that is pending is set again: what it waits for, a reset,
+        comes of that step.
+        """
+        gpu = self._gpu
+        right = gpu.mig_mode == gpu.mig_pending == enable
+        if not right and (enable or not self._pinned):
             yield SetMode(enable)
 
     def _destroyed(self, aim: target.Target) -> collections.abc.Iterator[Step]:

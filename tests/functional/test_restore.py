@@ -600,6 +600,39 @@ def test_a_reset_that_is_allowed_is_done_with_nvml_let_go(
     assert node.matches()
 
 
+@pytest.mark.parametrize("on", [True, False])
+def test_a_mode_that_was_left_pending_is_completed(
+    on: bool, make: Callable[..., Node], tmp_path: pathlib.Path
+) -> None:
+    """Nothing else is to be done: an attempt died before its reset."""
+    node = make(
+        layout="{}",
+        options="allow_gpu_reset = true\n"
+        f"reset_command = {sys.executable} -m mig_placement.cmd.tool"
+        f" simulate reset {tmp_path}/gpus.json {{index}}\n",
+    )
+    if not on:
+        text = node.layout.read_text()
+        off = text.replace("mig-enabled: true", "mig-enabled: false")
+        node.layout.write_text(off)
+    node.gpus.create(["A100-40GB"], mig=not on, overwrite=True)
+    assert not node.gpus.set_mig(0, enabled=on), "it is pending"
+    assert not node.restore().failed
+    assert node.observe().gpus[0].mig_mode is on
+    assert node.matches()
+
+
+def test_a_pending_mode_outlives_an_attempt_that_is_refused(
+    node: Node,
+) -> None:
+    node.gpus.create(["A100-40GB"], overwrite=True)
+    node.gpus.set_mig(0, enabled=True)
+    node.gpus.add_process(0, None, 4711)
+    (outcome,) = node.restore().outcomes
+    assert outcome.rolled_back, str(outcome)
+    assert node.observe().gpus[0].mig_pending
+
+
 def test_a_gpu_in_use_is_not_reset(
     make: Callable[..., Node], tmp_path: pathlib.Path
 ) -> None:

@@ -79,6 +79,9 @@ def _mismatch(seen: desired.Picture, outlook: Outlook) -> str:
         return f"wait: [layout] apply is none, another tool restores {amiss}"
     if any(each.steps for each in outlook.plans):
         return _restore(outlook)
+    blocked = [each.gpu.index for each in outlook.plans if each.blocked]
+    if blocked:
+        return f"wait: an operator has to prepare {_gpus(blocked)}"
     in_use = [each.gpu.index for each in outlook.plans if each.waiting]
     if in_use:
         return f"wait: instances in use on {_gpus(in_use)}"

@@ -205,7 +205,7 @@ def _state(
             for gpu in node.gpus
         ),
         tuple(sorted(wanted.gpus.items(), key=lambda item: item[0])),
-        tuple(each.waiting for each in plans),
+        tuple((each.waiting, each.blocked) for each in plans),
         tuple(sorted(usage.read(node).items())),
         tuple(
             usage.processes_on(gpu.index) for gpu in node.gpus if not gpu.fault

@@ -96,7 +96,8 @@ def _waiting(one: plan.GpuPlan) -> list[str]:
     missing = ", ".join(one.missing)
     wants = f" before {missing} can be made" if missing else ""
     return [
-        f"waiting for {each.slot} ({each.why}){wants}" for each in one.waiting
+        *(f"waiting for {e.slot} ({e.why}){wants}" for e in one.waiting),
+        *filter(None, [one.blocked]),
     ]
 
 

@@ -88,7 +88,7 @@ def _is_as_asked(scene: restoring.Scene) -> bool:
     """Believe what is observed now."""
     node = scene.library.observe()
     plans = scene.restorer().plans(node, scene.wanted, scene.tree)
-    return not any(each.steps or each.waiting for each in plans)
+    return not any(each.steps or each.waits for each in plans)
 
 
 def _tell(scene: restoring.Scene) -> None:

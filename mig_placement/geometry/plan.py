@@ -142,6 +142,8 @@ class GpuPlan:
     :ivar disturbed: instances in use that the operator let be destroyed.
     :ivar waiting: instances in use that something declared waits for.
     :ivar missing: declared profiles that cannot be had until then.
+    :ivar blocked: what the operator has to do first, where nothing is done
+        until then.
     """
 
     gpu: model.Gpu
@@ -150,6 +152,12 @@ class GpuPlan:
     disturbed: tuple[InUse, ...] = ()
     waiting: tuple[InUse, ...] = ()
     missing: tuple[str, ...] = ()
+    blocked: str = ""
+
+    @property
+    def waits(self) -> bool:
+        """Whether something is left to be done later."""
+        return bool(self.waiting or self.blocked)
 
 
 def plan(
@@ -232,7 +240,8 @@ class _Gpu:
         types: collections.abc.Mapping[str, model.VgpuType],
     ) -> GpuPlan:
         """The plan with what brings functions to these types."""
-        return with_types(self.planned(wanted), types, self._pinned)
+        one = self.planned(wanted)
+        return one if one.blocked else with_types(one, types, self._pinned)
 
     def _types(self, wanted: layout.GpuLayout) -> dict[str, model.VgpuType]:
         """What each function is to have, by its address."""
@@ -259,6 +268,10 @@ class _Gpu:
         )
 
     def planned(self, wanted: layout.GpuLayout) -> GpuPlan:
+        blocked = "" if wanted.mig_enabled else self._keeps_mode_on()
+        if blocked:
+            there = tuple(sorted(self._existing, key=_start))
+            return GpuPlan(self._gpu, after=there, blocked=blocked)
         aim = target.find(
             self._gpu,
             wanted.instances if wanted.mig_enabled else (),
@@ -283,6 +296,19 @@ class _Gpu:
                 each for each in self._in_use if self._waits(each.slot, aim)
             ),
             missing=aim.missing,
+        )
+
+    def _keeps_mode_on(self) -> str:
+        """What must go before MIG mode can: the driver refuses to switch it
+        off ("in use by another client") while there are functions."""
+        gpu = self._gpu
+        if not (gpu.mig_mode or gpu.mig_pending):
+            return ""
+        if gpu.sriov is None or not gpu.sriov.functions:
+            return ""
+        return (
+            "waiting for SR-IOV to be switched off before MIG mode can be: end"
+            f" its VMs and run sriov-manage -d {gpu.pci_address}"
         )
 
     def _mode(self, enable: bool) -> collections.abc.Iterator[SetMode]:

@@ -107,6 +107,11 @@ def test_a_dead_end_is_not_promised_to_be_tried() -> None:
     assert said.startswith("nothing: the restore of GPU 0 failed")
 
 
+def test_what_an_operator_has_to_do_first_is_waited_for() -> None:
+    one = dataclasses.replace(_plan(1), blocked="switch SR-IOV off")
+    assert _next(one) == "wait: an operator has to prepare GPU 1"
+
+
 def test_what_is_in_use_is_waited_for() -> None:
     said = _next(_plan(0), _plan(1, waiting=(_USED,)))
     assert said == "wait: instances in use on GPU 1"

@@ -16,6 +16,7 @@ import dataclasses
 import pytest
 
 from mig_placement import exception
+from mig_placement import restore
 from mig_placement.geometry import functions
 from mig_placement.geometry import layout
 from mig_placement.geometry import plan
@@ -260,3 +261,27 @@ def test_without_the_instance_told_a_vgpu_goes_before_its_profile() -> None:
         "CreateComputeInstance",
         "SetVgpuType",
     ]
+
+
+@pytest.mark.parametrize("way", [_MDEV, _VFIO])
+@pytest.mark.parametrize("in_use", [(), (0,)])
+def test_with_sriov_on_nothing_is_destroyed_to_switch_mig_off(
+    way: functions.Way, in_use: tuple[int, ...]
+) -> None:
+    """The driver would refuse the last step, and all was gone before it."""
+    gpu = _gpu(2, _function(0, current_type=463, gi_id=0), _function(1))
+    one = _plan(gpu, layout.GpuLayout(False, (), 1), way, in_use)
+    assert one.steps == ()
+    assert one.waits
+    assert one.after == tuple(map(target.located, gpu.instances))
+    (line,) = restore.waiting_lines(one)
+    assert line.startswith("GPU 0: waiting for SR-IOV to be switched off")
+    assert line.endswith(f"sriov-manage -d {gpu.pci_address}")
+
+
+def test_mig_that_is_off_waits_for_nothing() -> None:
+    gpu = dataclasses.replace(
+        _gpu(0, _function(0)), mig_mode=False, mig_pending=False
+    )
+    one = _plan(gpu, layout.GpuLayout(False, (), 1), _VFIO)
+    assert not one.waits

@@ -27,13 +27,16 @@ from mig_placement.hardware import usage
 # Units allocated in Placement: (GPU index, profile) to (units, class).
 Allocated = collections.abc.Mapping[tuple[int, str], tuple[int, str]]
 
+# Addresses in one line.
+_SHOWN = 3
+
 
 def in_use(node: model.Node, allocated: Allocated) -> tuple[plan.InUse, ...]:
-    """Instances with processes or vGPUs, or that allocations may need.
+    """Instances with processes or vGPUs, or that allocations or mdevs have.
 
     Placement knows how many units of a class are allocated, not which
     instances: while some are not accounted for, any of that profile may be
-    the one.
+    the one. So it is with mdevs that no VM has.
 
     :raises HardwareError: NVML does not answer.
     """
@@ -64,7 +67,25 @@ def _why(
         units, name = allocated.get((gpu.index, profile), (0, ""))
         if units > _accounted_for(gpu, profile, seen):
             return f"{units} units of {name} are allocated on this GPU"
-    return ""
+    return _mdev_of(gpu, instance.profile, seen)
+
+
+def _mdev_of(gpu: model.Gpu, profile: str, seen: usage.Usage) -> str:
+    """The driver lets no instance go that an mdev has, nor says which."""
+    types = {e.type_id for e in gpu.vgpu_types if e.profile == profile}
+    there = [
+        each.pci_address
+        for each in (gpu.sriov.functions if gpu.sriov else ())
+        if each.mdev_type in types
+    ]
+    if len(there) <= _accounted_for(gpu, profile, seen):
+        return ""
+    any_of = "one of " if len(there) > 1 else ""
+    more = ", ..." if len(there) > _SHOWN else ""
+    return (
+        f"an mdev on {any_of}{', '.join(there[:_SHOWN])}{more} has no VM and"
+        " holds one; remove it"
+    )
 
 
 def _use(

@@ -293,19 +293,24 @@ def test_a_failed_step_is_rolled_back_and_the_next_run_succeeds(
     assert node.matches()
 
 
-_VFIO_TYPE = 463
+_TYPE = 463
 
 
-def _typed(node: Node, count: int) -> None:
-    """An A100 with so many 1g.5gb, each with a vGPU of a function."""
-    node.gpus.create(["A100-40GB"], mig=True, vgpu="vfio", overwrite=True)
+def _with_functions(node: Node, count: int, vgpu: str) -> None:
+    """An A100 with so many 1g.5gb, and functions for them."""
+    node.gpus.create(["A100-40GB"], mig=True, vgpu=vgpu, overwrite=True)
     node.gpus.set_sriov(0, force=True)
     for start in range(count):
         node.gpus.create_instance(0, "1g.5gb", start)
+
+
+def _typed(node: Node, count: int) -> None:
+    """Each instance with a vGPU of a function."""
+    _with_functions(node, count, "vfio")
     for each in node.gpus.summary()["gpus"][0]["functions"][:count]:
         node.gpus.write_sysfs(
             f"bus/pci/devices/{each['pci_address']}/nvidia/current_vgpu_type",
-            f"{_VFIO_TYPE}",
+            f"{_TYPE}",
         )
 
 
@@ -322,6 +327,44 @@ def test_a_roll_back_leaves_the_types_of_functions(
     assert node.geometry() == before
     assert not node.restore().failed
     assert node.matches()
+
+
+def _make_mdev(node: Node, address: str) -> str:
+    """As nova-compute does; the path that removes it."""
+    uuid = "5c3a9a0e-0d3b-4c1c-9d2f-2f6f2d1f7a01"
+    kind = f"{address}/mdev_supported_types/nvidia-{_TYPE}"
+    node.gpus.write_sysfs(f"bus/pci/devices/{kind}/create", uuid)
+    return f"bus/mdev/devices/{uuid}/remove"
+
+
+def test_an_mdev_that_nova_left_is_waited_for(
+    make: Callable[..., Node],
+) -> None:
+    node = make(layout='{"3g.20gb": 2}', options="[nova]\nattach = mdev\n")
+    _with_functions(node, 5, "mdev")
+    address = "0000:41:00.5"
+    remove = _make_mdev(node, address)
+    before = node.gpus.mutations
+    result = node.restore()
+    assert node.gpus.mutations == before
+    assert f"an mdev on {address} has no VM and holds one" in str(
+        result.lines()
+    )
+    node.gpus.write_sysfs(remove, "1")
+    assert not node.restore().failed
+    assert node.matches()
+
+
+def test_an_mdev_that_a_vm_has_holds_its_own_instance_alone(
+    make: Callable[..., Node],
+) -> None:
+    node = make(layout='{"3g.20gb": 2}', options="[nova]\nattach = mdev\n")
+    _with_functions(node, 3, "mdev")
+    _make_mdev(node, "0000:41:00.5")
+    node.gpus.set_vm("0000:41:00.5", running=True)
+    (used,) = node.restore().plans[0].waiting
+    assert used.vm
+    assert used.why == "1 vGPUs"
 
 
 def test_a_failed_gpu_leaves_the_others_alone(node: Node) -> None:

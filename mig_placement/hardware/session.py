@@ -113,13 +113,13 @@ class Session:
             return
         self._closing.set()
         with self._waiting:
-            try:
+            # Each may be refused where the driver went first, and what the
+            # first one leaves open would block resets for ever.
+            with contextlib.suppress(pynvml.NVMLError):
                 if self._waiter is not None:
                     self._waiter.free()
+            with contextlib.suppress(pynvml.NVMLError):
                 pynvml.nvmlShutdown()
-            except pynvml.NVMLError:
-                # The driver went first: there is nothing left to let go.
-                return
 
     def __enter__(self) -> Self:
         return self

@@ -23,6 +23,7 @@ import pynvml
 import pytest
 
 from mig_placement import simulator
+from mig_placement.hardware import session
 from mig_placement.simulator import watch
 
 MIG = pynvml.nvmlEventMigConfigChange
@@ -358,3 +359,18 @@ def test_a_flood_of_events_keeps_the_newest(
     xids = [event[2] for event in everything(events)]
     assert xids == list(range(300 - len(xids), 300))
     assert len(xids) > 200
+
+
+def test_a_session_ends_though_its_events_cannot_be_let_go(
+    node: simulator.SimulatedNode,
+) -> None:
+    """As where the driver has lost the set: NVML left open blocks resets."""
+    pynvml.nvmlShutdown()
+    made = session.Session(with_events=True)
+    waiter = made._waiter
+    assert waiter is not None
+    waiter.free()
+    with pytest.raises(pynvml.NVMLError):
+        waiter.free()
+    made.close()
+    node.reset_gpu(0)

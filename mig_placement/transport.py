@@ -25,6 +25,7 @@ from urllib import parse
 
 import requests
 import urllib3
+import urllib3.util
 
 # All GPU providers of 10,000 nodes are some 10 MB.
 MAX_BYTES = 32 << 20
@@ -39,6 +40,9 @@ _REDIRECTS = frozenset({301, 302, 303, 305, 307, 308})
 # OpenSSL's "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: ...".
 _TLS_REASON = re.compile(r"\[SSL[^]]*\] ([^(\"]{1,150})")
 _PORTS = {"http": 80, "https": 443}
+# In no URL as RFC 3986 has them. Where the host ends at a backslash, and
+# what is left out of it, differs from one parser to the next.
+_AMBIGUOUS = re.compile(r"[\\\s\x00-\x1f\x7f]")
 
 
 class UnboundedAnswer(requests.exceptions.RequestException):
@@ -103,22 +107,35 @@ def _refuse_strange_redirect(response: requests.Response) -> None:
 def may_follow(url: str, location: str) -> bool:
     """Whether credentials for a URL may be sent to where it redirects.
 
-    To the same scheme, host and port, or from http to https on the host.
+    To the same scheme, host and port, or from http to https on the host;
+    never with a user or password in it.
     """
+    if _AMBIGUOUS.search(location):
+        return False
     try:
         before = _origin(url)
         after = _origin(parse.urljoin(url, location))
     except ValueError:
-        # No URL, or one with brackets or a port that are none.
+        # No URL, or one with brackets, a port or a name that are none.
         return False
     if before[0] == "http" and after[0] == "https":
         return before[1] == after[1]
     return before == after
 
 
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = parse.urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
+def _origin(url: str) -> tuple[str | None, str | None, int | None]:
+    """By urllib3, since it is what connects.
+
+    :raises ValueError: it is no URL, or says more than where to go.
+    """
+    parts = urllib3.util.parse_url(url)
+    if parts.auth:
+        raise ValueError("a user or a password is in it")
+    return (
+        parts.scheme,
+        parts.host,
+        parts.port or _PORTS.get(parts.scheme or ""),
+    )
 
 
 def tls_trouble(error: Exception) -> str:

@@ -716,22 +716,31 @@ def _redirect(url: str) -> faults.Answer:
     return faults.Answer(307, b"", {"Location": url})
 
 
+# The second is another host's to who takes what follows the last "@".
+@pytest.mark.parametrize("place", ["{thief}", "{thief}\\@{good}"])
 def test_neither_token_nor_password_follows_a_redirect_elsewhere(
-    told_all: tuple[Node, Secrets], secured: keystone_server.SecuredPlacement
+    told_all: tuple[Node, Secrets],
+    secured: keystone_server.SecuredPlacement,
+    place: str,
 ) -> None:
     node, _ = told_all
+
+    def elsewhere(good: faulty_server.FaultProxy) -> str:
+        host = good.url.removeprefix("http://")
+        return place.format(thief=thief.url, good=host)
+
     with (
         faulty_server.FaultProxy() as thief,
         faulty_server.FaultProxy(secured.url) as placement,
         faulty_server.FaultProxy(secured.keystone.url) as keystone,
     ):
-        placement.add(_redirect(f"{thief.url}/resource_providers"))
+        placement.add(_redirect(f"{elsewhere(placement)}/resource_providers"))
         node.sections["placement"]["endpoint_override"] = placement.url
         node.write_config()
         done = node.tool("sync")
         assert done.returncode == exception.EXIT_NO_PLACEMENT
         assert placement.log.exchanges
-        keystone.add(_redirect(f"{thief.url}/v3/auth/tokens"))
+        keystone.add(_redirect(f"{elsewhere(keystone)}/v3/auth/tokens"))
         node.sections["placement"]["auth_url"] = f"{keystone.url}/v3"
         node.write_config()
         done = node.tool("sync")

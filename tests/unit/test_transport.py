@@ -48,6 +48,17 @@ def test_a_redirect_to_the_same_place_may_be_followed(
         ("https://a/x", "//b/x"),
         ("https://a/x", "https://[a/x"),
         ("https://a/x", "https://a:0x50/x"),
+        # urllib3 goes to b, urllib.parse to a.
+        ("http://a:5000/x", "http://b\\@a:5000/x"),
+        ("http://a:5000/x", "//b\\@a:5000/x"),
+        ("http://a/x", "http://a\\@b/x"),
+        ("http://a/x", "http:\\\\b/x"),
+        ("http://a/x", "http://a\t.b/x"),
+        ("http://a/x", "http://a/x y"),
+        ("http://a/x", "http://a/\x00"),
+        ("http://a/x", "http://a/\xa0"),
+        ("http://a/x", "http://me@a/x"),
+        ("http://a/x", "http://me:secret@a/x"),
     ],
 )
 def test_a_redirect_to_another_place_may_not_be_followed(

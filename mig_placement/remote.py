@@ -20,6 +20,7 @@ from oslo_config import cfg
 
 from mig_placement import exception
 from mig_placement import transport
+from mig_placement.conf import sources
 
 _MAX_TEXT = 200
 # What an answer of another shape leads to; the last where it is nested
@@ -74,9 +75,12 @@ class Service:
             with self.translated():
                 yield
         except (cfg.Error, ValueError, OSError) as error:
+            # Without the cause: it may quote a part of the password.
             raise exception.ConfigError(
-                str(error), where=self.section, mend="correct the option"
-            ) from error
+                sources.error_text(error),
+                where=self.section,
+                mend=sources.mend(error, "correct the option"),
+            ) from None
 
     @contextlib.contextmanager
     def translated(self) -> collections.abc.Iterator[None]:

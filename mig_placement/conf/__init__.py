@@ -194,8 +194,8 @@ def settings(conf: cfg.ConfigOpts) -> Settings:
         raise exception.ConfigError(
             sources.error_text(error),
             where="configuration",
-            mend="correct the option",
-        ) from error
+            mend=sources.mend(error, "correct the option"),
+        ) from None
 
 
 def _command(conf: cfg.ConfigOpts) -> str:

@@ -36,6 +36,13 @@ _ALIKE = 0.6
 # How oslo.config writes where an option came from.
 _LOCATION = re.compile(r"from LocationInfo\(.*?detail='([^']*)'\)")
 
+# What a $ in a value leads to. Their texts quote what follows it.
+_SUBSTITUTION = (
+    cfg.NoSuchOptError,
+    cfg.NoSuchGroupError,
+    cfg.TemplateSubstitutionError,
+)
+
 
 def found(
     files: collections.abc.Iterable[str],
@@ -157,18 +164,26 @@ def _meant(near: list[str]) -> str:
 
 
 def error_text(error: BaseException) -> str:
-    """What oslo.config has against a file, without the line itself."""
+    """What oslo.config has against a file, without the line itself.
+
+    Nor what follows a $, which oslo.config takes for an option's name and
+    which may be a password's.
+    """
     cause = error.__context__
+    if isinstance(error, _SUBSTITUTION):
+        return "an option's value has a $ that names no other option"
     if isinstance(error, cfg.ConfigFileParseError):
         where = f"{error.config_file}:{getattr(cause, 'lineno', '?')}"
         return f"{where}: {getattr(cause, 'msg', 'it cannot be parsed')}"
     return _LOCATION.sub(r"in \1", str(error)).rstrip(".")
 
 
-def mend(error: BaseException) -> str:
+def mend(error: BaseException, otherwise: str = "correct the file") -> str:
     """What is to be done about a file that oslo.config does not take."""
+    if isinstance(error, _SUBSTITUTION):
+        return "write $$ for a $"
     if isinstance(error, cfg.ConfigFilesNotFoundError):
         return "name a file that is there"
     if isinstance(error, cfg.ConfigFilesPermissionDeniedError):
         return _TO_READ
-    return "correct the file"
+    return otherwise

@@ -247,6 +247,18 @@ def test_a_password_in_a_url_is_refused(node: Node) -> None:
     assert "hunter2" not in line + node.log_text()
 
 
+def test_of_a_password_with_a_dollar_nothing_is_shown(node: Node) -> None:
+    account = keystone_server.Account("agent", "service", "s3cr$hunter2")
+    node.sections["placement"] |= account.options("http://127.0.0.1:1/v3")
+    node.write_config()
+    line = _refused(node.start_agent())
+    assert "write $$ for a $" in line
+    shown = line + node.log_text()
+    assert "s3cr" not in shown
+    assert "hunter2" not in shown
+    assert not (node.run_dir / "status.json").exists()
+
+
 def test_a_password_for_all_eyes_is_warned_of(node: Node) -> None:
     # keystoneauth has no use for it here; it is one all the same.
     with node.config.open("a") as file:

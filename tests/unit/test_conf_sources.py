@@ -13,6 +13,7 @@
 
 import pathlib
 import re
+import traceback
 
 import pytest
 from oslo_config import cfg
@@ -168,3 +169,40 @@ def test_a_password_that_lacks_is_a_wrong_option(
         return
     with pytest.raises(exception.ConfigError, match="password is not set"):
         connection.connect(parsed)
+
+
+@pytest.mark.parametrize("dollar", ["$", "${", "$group.", "$placement."])
+def test_a_dollar_in_a_password_is_told_without_what_follows(
+    tmp_path: pathlib.Path, dollar: str
+) -> None:
+    path = tmp_path / "a.conf"
+    brace = "}" if "{" in dollar else ""
+    path.write_text(
+        "[placement]\nauth_type = password\nusername = u\n"
+        "user_domain_id = d\nauth_url = http://127.0.0.1:1/v3\n"
+        f"password = s3cr{dollar}hunter2{brace}\n"
+    )
+    parsed = conf.parse([f"--config-file={path}"])
+    with pytest.raises(
+        exception.ConfigError, match=r"\[placement\]: .*write \$\$ for a \$"
+    ) as caught:
+        connection.connect(parsed)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "hunter2" not in shown
+    assert "group" not in str(caught.value)
+
+
+def test_a_dollar_in_an_option_of_ours_is_told_so(
+    tmp_path: pathlib.Path,
+) -> None:
+    path = tmp_path / "a.conf"
+    path.write_text("[layout]\napply_command = tool $HUNTER2\n")
+    parsed = conf.parse([f"--config-file={path}"])
+    with pytest.raises(
+        exception.ConfigError, match=r"write \$\$ for a \$"
+    ) as caught:
+        conf.settings(parsed)
+    assert "HUNTER2" not in str(caught.value)
+    path.write_text("[layout]\napply_command = tool $$HUNTER2\n")
+    parsed = conf.parse([f"--config-file={path}"])
+    assert conf.settings(parsed).apply_command == "tool $HUNTER2"

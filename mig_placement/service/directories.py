@@ -13,6 +13,7 @@
 
 import collections.abc
 import contextlib
+import dataclasses
 import os
 import pathlib
 import pwd
@@ -22,19 +23,25 @@ from mig_placement import exception
 
 _SERVICE_USER = "mig-placement"
 
-Uids = frozenset[int]
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Trusted:
+    """User ids that may own a directory, groups whose members may write."""
+
+    uids: frozenset[int]
+    gids: frozenset[int]
 
 
-def check(path: pathlib.Path, option: str, trusted: Uids) -> None:
+def check(path: pathlib.Path, option: str, trusted: Trusted) -> None:
     """Refuse a directory in which another user could put or swap files.
 
     :param option: what it is configured with, for the error.
-    :param trusted: user ids that may own it.
     :raises ConfigError: another user owns it or may write to it, or may
         swap it.
     """
     wanted = pathlib.Path(os.path.realpath(path))
-    for each in (wanted, *wanted.parents, *_links(path)):
+    # Besides where it is, the links on the way there, and who can swap them.
+    for each in (wanted, *wanted.parents, path, *path.parents):
         found = _status(each)
         what = found and objection(found, trusted, is_itself=each == wanted)
         if what:
@@ -42,25 +49,27 @@ def check(path: pathlib.Path, option: str, trusted: Uids) -> None:
                 f"{what}, and could put files of their own there",
                 where=f"[agent] {option}: {each}",
                 mend="give it to the agent's user and let nobody else write"
-                " there (chmod o-w), or name another directory",
+                " there (chmod go-w), or name another directory",
             )
 
 
-def objection(found: os.stat_result, trusted: Uids, *, is_itself: bool) -> str:
+def objection(
+    found: os.stat_result, trusted: Trusted, *, is_itself: bool
+) -> str:
     """What speaks against a directory, one above it, or a link to it."""
+    theirs = found.st_uid not in trusted.uids
     if stat.S_ISLNK(found.st_mode):
-        return "" if found.st_uid in trusted else "another user made the link"
-    # In /tmp nobody can swap what another user has made.
-    swappable = is_itself or not found.st_mode & stat.S_ISVTX
-    if found.st_mode & stat.S_IWOTH and swappable:
-        return "any user may write to it"
-    if is_itself and found.st_uid not in trusted:
+        return "another user made the link" if theirs else ""
+    if theirs:
         return f"user {found.st_uid} owns it"
+    # In /tmp nobody but its owner can swap what another user has made.
+    if found.st_mode & stat.S_ISVTX and not is_itself:
+        return ""
+    if found.st_mode & stat.S_IWOTH:
+        return "any user may write to it"
+    if found.st_mode & stat.S_IWGRP and found.st_gid not in trusted.gids:
+        return f"group {found.st_gid} may write to it"
     return ""
-
-
-def _links(path: pathlib.Path) -> list[pathlib.Path]:
-    return [each for each in (path, *path.parents) if each.is_symlink()]
 
 
 def _status(path: pathlib.Path) -> os.stat_result | None:
@@ -72,12 +81,22 @@ def _status(path: pathlib.Path) -> os.stat_result | None:
 
 def trusted(
     configuration: collections.abc.Iterable[pathlib.Path],
-) -> Uids:
+) -> Trusted:
     """Who may own the agent's directories: root, its user, and whoever can
-    tell it by its configuration what to do."""
+    tell it by its configuration what to do; and the groups of these."""
     uids = {0, os.geteuid()}
     with contextlib.suppress(KeyError):
         # The agent as root, in the directories of one that was not.
         uids.add(pwd.getpwnam(_SERVICE_USER).pw_uid)
     uids.update(path.stat().st_uid for path in configuration)
-    return frozenset(uids)
+    gids = {0, os.getegid(), *_primary_groups(uids)}
+    return Trusted(frozenset(uids), frozenset(gids))
+
+
+def _primary_groups(
+    uids: collections.abc.Iterable[int],
+) -> collections.abc.Iterator[int]:
+    """Where each user has a group of its own, its files are the group's."""
+    for uid in uids:
+        with contextlib.suppress(KeyError):
+            yield pwd.getpwuid(uid).pw_gid

@@ -353,6 +353,12 @@ def _writable(path: pathlib.Path) -> None:
     path.chmod(0o777)
 
 
+def _writable_to_a_group(path: pathlib.Path) -> None:
+    path.mkdir()
+    path.chmod(0o775)
+    os.chown(path, -1, NOBODY)
+
+
 def _of_another(path: pathlib.Path) -> None:
     path.mkdir(mode=0o755)
     os.chown(path, NOBODY, NOBODY)
@@ -369,6 +375,11 @@ def _link_of_another(path: pathlib.Path) -> None:
     ("make", "why"),
     [
         (_writable, "any user may write to it"),
+        pytest.param(
+            _writable_to_a_group,
+            f"group {NOBODY} may write to it",
+            marks=needs_root,
+        ),
         pytest.param(_of_another, f"user {NOBODY} owns it", marks=needs_root),
         pytest.param(
             _link_of_another, "another user made the link", marks=needs_root
@@ -390,7 +401,7 @@ def test_a_directory_that_is_not_the_agents_alone_is_refused(
     line = _refused(node.start_agent())
     assert f"[agent] {option}: {path}" in line
     assert why in line
-    assert "chmod o-w" in line
+    assert "chmod go-w" in line
     # What Placement may still offer from before is taken back.
     node.closes("CONFIG_INVALID")
 

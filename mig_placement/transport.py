@@ -31,8 +31,11 @@ import urllib3.util
 MAX_BYTES = 32 << 20
 # The time-out of [placement] is for a single read; this is for all of them.
 MAX_SECONDS = 60.0
-# So little that unpacking it cannot take much: gzip packs 1,000 to 1.
+# So little that unpacking it cannot take much: gzip packs 1,000 to 1. But
+# twice is a million to 1, and urllib3 before 2.6 unpacks a chunk whole.
 _CHUNK = 16 << 10
+_PACKED = frozenset({"", "identity", "gzip", "deflate"})
+_ACCEPTED = "gzip, deflate"
 
 _MAX_TEXT = 100
 # Those that keystoneauth follows.
@@ -58,11 +61,13 @@ def guard(session: Any) -> None:
 
     :param session: keystoneauth1's; also openstacksdk's.
     """
+    # requests has "br" and "zstd" besides where they are installed.
+    session.session.headers["Accept-Encoding"] = _ACCEPTED
     session.session.hooks["response"].append(_take)
 
 
 def unguard(session: Any) -> None:
-    """Undo one ``guard``."""
+    """Undo one ``guard``, but for the packing that is asked for."""
     session.session.hooks["response"].remove(_take)
 
 
@@ -70,6 +75,7 @@ def _take(response: requests.Response, **_: object) -> None:
     """Read the body in requests' place, which does so without a limit."""
     try:
         _refuse_strange_redirect(response)
+        _refuse_other_packing(response)
         response.raw = io.BytesIO(_body(response.raw))
     except urllib3.exceptions.HTTPError as error:
         response.close()
@@ -93,6 +99,15 @@ def _body(raw: Any) -> bytes:
         if time.monotonic() > until:
             raise UnboundedAnswer(f"no end of it in {MAX_SECONDS:g} s")
     return bytes(body)
+
+
+def _refuse_other_packing(response: requests.Response) -> None:
+    encoding = response.headers.get("Content-Encoding", "")
+    if encoding.strip().lower() not in _PACKED:
+        raise UnboundedAnswer(
+            "it is packed in another way than was asked for"
+            f" ({encoding[:_MAX_TEXT]})"
+        )
 
 
 def _refuse_strange_redirect(response: requests.Response) -> None:

@@ -103,10 +103,16 @@ def broken_json(status: int = 200) -> Answer:
     return Answer(status, body, _type("application/json"))
 
 
-def gzip_bomb(size: int) -> Answer:
-    """Some kilobytes that unpack to `size` bytes of JSON."""
-    body = gzip.compress(b'{"a": "' + b"x" * size + b'"}')
-    headers = {"Content-Encoding": "gzip", **_type("application/json")}
+def gzip_bomb(size: int, times: int = 1) -> Answer:
+    """Some kilobytes that unpack to `size` bytes of JSON.
+
+    :param times: how often it is packed.
+    """
+    body = b'{"a": "' + b"x" * size + b'"}'
+    for _ in range(times):
+        body = gzip.compress(body)
+    encoding = ", ".join(["gzip"] * times)
+    headers = {"Content-Encoding": encoding, **_type("application/json")}
     return Answer(200, body, headers)
 
 

@@ -558,6 +558,7 @@ ANSWERS: dict[str, faults.Fault] = {
     "long": faults.Huge(GIGABYTE),
     "endless": faults.Endless(pause=0),
     "packed": faults.gzip_bomb(GIGABYTE // 4),
+    "packed twice": faults.gzip_bomb(GIGABYTE // 4, times=2),
     "deep": faults.Answer(200, b'{"resource_providers": ' + b"[" * 1_000_000),
 }
 
@@ -617,6 +618,7 @@ def test_an_answer_that_drips_for_ever_is_given_up(
         ("long", "exceeds 33554432 bytes"),
         ("endless", "exceeds 33554432 bytes"),
         ("packed", "exceeds 33554432 bytes"),
+        ("packed twice", "in another way than was asked for"),
         ("deep", "recursion"),
     ],
 )
@@ -638,6 +640,12 @@ def test_an_answer_of_sane_size_comes_whole_over_one_connection(
         for _ in range(3):
             assert adapter.get("/long").json() == {"long": long}
         assert proxy.connections == 1
+
+
+def test_an_answer_that_is_packed_once_is_unpacked() -> None:
+    with faulty_server.FaultProxy() as proxy:
+        proxy.add(faults.gzip_bomb(10))
+        assert _adapter(proxy.url).get("/").json() == {"a": "x" * 10}
 
 
 def test_a_huge_configuration_file_is_refused(node: Node) -> None:

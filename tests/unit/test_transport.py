@@ -9,9 +9,10 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""Where a redirect may lead, and what is said of a refused certificate."""
+"""Redirects that may be followed, and what is asked for and told."""
 
 import pytest
+from keystoneauth1 import session as ksa_session
 
 from mig_placement import transport
 
@@ -65,6 +66,14 @@ def test_a_redirect_to_another_place_may_not_be_followed(
     url: str, target: str
 ) -> None:
     assert not transport.may_follow(url, target)
+
+
+def test_no_packing_is_asked_for_that_would_be_refused() -> None:
+    session = ksa_session.Session()
+    # As requests has it where brotli is installed.
+    session.session.headers["Accept-Encoding"] = "gzip, deflate, br"
+    transport.guard(session)
+    assert session.session.headers["Accept-Encoding"] == "gzip, deflate"
 
 
 def test_of_a_refused_certificate_the_reason_is_told() -> None:

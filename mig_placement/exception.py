@@ -63,7 +63,7 @@ class ConfigError(MigPlacementError):
 
 
 class NoStatus(ConfigError):
-    """No agent has written a status, or none runs any more."""
+    """No agent has written a status since the boot."""
 
     exit_status = EXIT_MISMATCH
 

@@ -295,7 +295,7 @@ def read(run_dir: pathlib.Path) -> Any:
     value = files.read_json(path(run_dir))
     if value is None:
         raise exception.NoStatus(
-            "no agent has written a status since the boot or the last stop",
+            "no agent has written a status since the boot",
             where=str(path(run_dir)),
             mend="start mig-placement-agent, or give its --config-file",
         )

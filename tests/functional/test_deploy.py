@@ -282,6 +282,10 @@ def test_the_directories_are_those_of_the_configuration() -> None:
         )
 
 
+def test_a_stop_removes_neither_marks_nor_a_lock_that_is_held() -> None:
+    assert _values(AGENT, "RuntimeDirectoryPreserve") == ["yes"]
+
+
 def test_the_user_of_the_agent_is_made() -> None:
     users = {
         line.split()[1]

@@ -394,6 +394,7 @@ def test_at_the_next_boot_nova_compute_waits_for_a_ready_agent(
     service = _ini(stack.units / f"{stack.unit.name}.d" / "mig-placement.conf")
     assert service["Service"]["Type"] == "notify"
     assert service["Service"]["RuntimeDirectory"] == "mig-placement"
+    assert service["Service"]["RuntimeDirectoryPreserve"] == "yes"
     nova = stack.units / "devstack@n-cpu.service.d" / "mig-placement.conf"
     assert dict(_ini(nova)["Unit"]) == {
         "wants": stack.unit.name,

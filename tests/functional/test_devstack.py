@@ -195,6 +195,7 @@ def test_stack_does_everything_in_devstacks_order(stack: Stack) -> None:
     conf_file = "ROOT/etc/mig-placement/mig-placement.conf"
     node = "ROOT/data/mig-placement/gpus.json"
     user = subprocess.check_output(["id", "-un"], text=True).strip()
+    group = subprocess.check_output(["id", "-gn"], text=True).strip()
     assert calls == [
         "define_plugin mig-placement",
         "phase stack pre-install",
@@ -210,7 +211,7 @@ def test_stack_does_everything_in_devstacks_order(stack: Stack) -> None:
         "start n-cpu",
         "phase stack extra",
         "stop_process mig-placement-agent",
-        f"run_process mig-placement-agent user={user}"
+        f"run_process mig-placement-agent user={user} group={group}"
         f" {agent} --config-file {conf_file}",
         "mig-placement flavors --create --vcpus 1 --ram 256 --disk 1",
         "OS_CLOUD=devstack-admin",
@@ -276,7 +277,7 @@ def test_the_agent_that_stack_starts_opens_the_gate(
     placement_tcp.cloud.create_root(HOST)
     started = _made(calls, "run_process ")[0].replace("ROOT", str(stack.root))
     # The rest of the command line, and this Placement instead of DevStack's.
-    arguments = shlex.split(started)[4:]
+    arguments = shlex.split(started)[5:]
     parser = configparser.ConfigParser(interpolation=None)
     parser.read_dict(
         {
@@ -341,9 +342,14 @@ def test_a_layout_of_ones_own_is_used_where_it_is(
 def test_real_gpus_are_the_business_of_root(stack: Stack) -> None:
     # That function alone: no GPU here has profiles to make a layout of.
     stack.runs(
-        "start_mig_placement", STACK_USER="stack", MIG_PLACEMENT_SIMULATE=""
+        "start_mig_placement", STACK_USER="nobody", MIG_PLACEMENT_SIMULATE=""
     )
-    assert "user=root" in _made(stack.calls(), "run_process ")[0]
+    group = subprocess.check_output(["id", "-gn", "nobody"], text=True).strip()
+    # Whoever waits for the gate asks for the status without sudo.
+    started = _made(stack.calls(), "run_process ")[0]
+    assert f"user=root group={group} " in started
+    drop_in = stack.units / f"{stack.unit.name}.d" / "mig-placement.conf"
+    assert _ini(drop_in)["Service"]["RuntimeDirectoryMode"] == "2750"
 
 
 def test_real_gpus_have_nvidias_sriov_manage(stack: Stack) -> None:

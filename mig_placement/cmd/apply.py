@@ -18,6 +18,7 @@ import sys
 from mig_placement import cycle
 from mig_placement import exception
 from mig_placement import restore
+from mig_placement.cmd import ending
 from mig_placement.cmd import lister
 from mig_placement.cmd import restoring
 from mig_placement.geometry import plan
@@ -28,7 +29,9 @@ class Apply(lister.Lister):
 
     The gate is closed first, and opened only if the node is as declared
     afterwards. A GPU on which a step fails gets the geometry back that it
-    had. Exit status 0: the node is as asked; 3: it is not.
+    had. By Ctrl-C, SIGTERM or a lost connection the tool that it runs is
+    ended; GPUs whose steps were begun get all of them. Exit status 0: the
+    node is as asked; 3: it is not; 128 and more: a signal ended it.
     """
 
     if_empty = "no steps, nothing was changed"
@@ -42,7 +45,10 @@ class Apply(lister.Lister):
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
         arguments = self.app.config_arguments()
-        with restoring.scene(arguments, parsed_args) as scene:
+        with (
+            ending.in_order(),
+            restoring.scene(arguments, parsed_args) as scene,
+        ):
             result = _applied(scene)
             if not _is_as_asked(scene) or not (
                 parsed_args.empty or _matches(scene)

@@ -14,10 +14,14 @@
 import json
 import os
 import pathlib
+import shlex
+import signal
+from typing import Self
 
 import pytest
 
 from mig_placement import exception
+from mig_placement.service import lock
 from tests.functional import faults
 from tests.functional import faulty_server
 from tests.functional import gpu_node
@@ -506,3 +510,61 @@ def test_commands_without_placement_do_not_import_the_sdk(
             "eventlet",
         ):
             assert f" {heavy}\n" not in imported, (command, heavy)
+
+
+class Applying:
+    """An ``apply`` that runs a script, with which it resets a GPU.
+
+    :param script: is given a pipe as descriptor 3.
+    """
+
+    def __init__(self, node: Node, script: str, *prefix: str) -> None:
+        held = node.folder / "held"
+        os.mkfifo(held)
+        self._pipe = os.open(held, os.O_RDONLY | os.O_NONBLOCK)
+        script = f"exec 3>{held}; {script}"
+        node.gpus.create(["A100-40GB"], overwrite=True)
+        node.sections["layout"] |= {
+            "allow_gpu_reset": "true",
+            "reset_command": f"sh -c {shlex.quote(script)}",
+        }
+        node.write_config()
+        self.process = node.start([*prefix, *node._command("tool"), "apply"])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._pipe)
+
+    def said(self) -> bytes | None:
+        """None: nothing, by who has the pipe open; nobody has: b""."""
+        try:
+            return os.read(self._pipe, 1)
+        except BlockingIOError:
+            return None
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_an_apply_that_is_told_to_end_leaves_no_tool_behind(
+    node: Node, number: signal.Signals
+) -> None:
+    with Applying(node, "echo >&3; sleep 600 & wait") as applying:
+        gpu_node.within(lambda: applying.said() == b"\n", 60)
+        assert lock.apply_runs(node.run_dir)
+        applying.process.send_signal(number)
+        # As whatever else hears of the lost connection does.
+        applying.process.send_signal(signal.SIGTERM)
+        assert applying.process.wait(gpu_node.PATIENCE) == 128 + number
+        assert applying.said() == b"", "nobody is left"
+    assert not lock.apply_runs(node.run_dir)
+    assert node.candidates() == 0
+
+
+def test_an_apply_under_nohup_is_not_ended_by_a_lost_connection(
+    node: Node,
+) -> None:
+    with Applying(node, "echo >&3; sleep 1", "nohup") as applying:
+        gpu_node.within(lambda: applying.said() == b"\n", 60)
+        applying.process.send_signal(signal.SIGHUP)
+        assert applying.process.wait(60) == exception.EXIT_MISMATCH

@@ -1,0 +1,50 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Lets a command that is told to end do so in order."""
+
+import collections.abc
+import contextlib
+import signal
+import types
+
+# A connection that is lost, and a host that goes down.
+_SIGNALS = (signal.SIGHUP, signal.SIGTERM)
+# As a shell has it, and cliff for Ctrl-C.
+_EXIT_BY_SIGNAL = 128
+
+
+@contextlib.contextmanager
+def in_order() -> collections.abc.Iterator[None]:
+    """Let SIGHUP and SIGTERM end the block as Ctrl-C does; main thread.
+
+    By themselves they end Python at once: a tool in a session of its own
+    goes on changing GPUs, and the lock that keeps the gate closed is gone.
+
+    :raises SystemExit: there was one; the status is 128 and its number.
+    """
+    before = {each: signal.getsignal(each) for each in _SIGNALS}
+    for each, handler in before.items():
+        # nohup's wish.
+        if handler is not signal.SIG_IGN:
+            signal.signal(each, _leave)
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _leave(number: int, _: types.FrameType | None) -> None:
+    # One is enough: of a lost connection both terminal and shell tell.
+    for each in _SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    raise SystemExit(_EXIT_BY_SIGNAL + number)

@@ -89,6 +89,9 @@ def load_application(
     conf.set_override("sync_on_startup", True, "placement_database")
     # Nothing here has to outlive the machine: 10 ms less per write.
     conf.set_override("sqlite_synchronous", False, "placement_database")
+    # After an hour the connection would be made anew, and a database in
+    # memory, which is the connection's, would be gone.
+    conf.set_override("connection_recycle_time", -1, "placement_database")
     conf.set_override("auth_strategy", auth, "api")
     # Neither this machine's placement.conf nor OS_* variables reach it.
     conf(

@@ -119,6 +119,16 @@ def test_each_test_finds_a_clean_placement(
     _node_with_gpu(either.cloud)
 
 
+def test_a_placement_in_memory_is_there_for_longer_than_an_hour(
+    placement: placement_app.InProcessPlacement,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    placement.cloud.create_root("compute-1")
+    tomorrow = time.time() + 86400
+    monkeypatch.setattr("time.time", lambda: tomorrow)
+    assert set(placement.cloud.providers()) == {"compute-1"}
+
+
 def test_the_recorder_sees_the_client_and_nobody_else(
     placement: placement_app.InProcessPlacement,
 ) -> None:

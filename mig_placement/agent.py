@@ -153,7 +153,9 @@ class Agent:
     def run(self) -> bool:
         """Until a signal; whether it asks for a new start (SIGHUP)."""
         self._readiness.start()
-        self._watcher.start()
+        with self._cycle.undisturbed():
+            # The file is there before it is watched.
+            self._watcher.start()
         if self._guard:
             self._guard.start()
         try:

@@ -82,12 +82,24 @@ def open_plain(path: pathlib.Path, flags: int) -> int:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise ValueError("not a plain file")
-        if flags & os.O_CREAT and found.st_uid == os.geteuid():
+        if flags & os.O_CREAT and _is_to_be_ours(found):
             os.fchmod(handle, _MODE)
     except BaseException:
         os.close(handle)
         raise
     return handle
+
+
+def _is_to_be_ours(found: os.stat_result) -> bool:
+    """Whether a file of ours has another mode than it should.
+
+    One with a second name may be somebody else's to read.
+    """
+    return (
+        found.st_uid == os.geteuid()
+        and found.st_nlink == 1
+        and stat.S_IMODE(found.st_mode) != _MODE
+    )
 
 
 def write_text(path: pathlib.Path, text: str) -> bool:

@@ -22,6 +22,7 @@ from mig_placement import conf
 from mig_placement import simulator
 from mig_placement.placement import client
 from mig_placement.placement import sync
+from mig_placement.service import files
 from mig_placement.service import lock
 from mig_placement.service import wake
 from tests.functional import gpu_node
@@ -71,3 +72,11 @@ def test_nobody_begins_between_a_look_and_what_is_told_of_it(
     assert might
     assert not any(might)
     assert _may_begin(node)
+
+
+def test_a_look_does_not_wake_the_watcher(node: gpu_node.GpuNode) -> None:
+    with lock.undisturbed(node.run_dir):
+        seen = files.signature(lock.apply_path(node.run_dir))
+    assert seen is not None
+    with lock.undisturbed(node.run_dir):
+        assert files.signature(lock.apply_path(node.run_dir)) == seen

@@ -549,7 +549,10 @@ class Applying:
 def test_an_apply_that_is_told_to_end_leaves_no_tool_behind(
     node: Node, number: signal.Signals
 ) -> None:
-    with Applying(node, "echo >&3; sleep 600 & wait") as applying:
+    script = "echo >&3; sleep 600 & wait"
+    # Whoever runs the tests may have been started by nohup.
+    prefix = ("env", "--default-signal=HUP")
+    with Applying(node, script, *prefix) as applying:
         gpu_node.within(lambda: applying.said() == b"\n", 60)
         assert lock.apply_runs(node.run_dir)
         applying.process.send_signal(number)

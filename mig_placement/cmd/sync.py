@@ -12,6 +12,7 @@
 """sync: one full cycle, then exit."""
 
 import argparse
+import contextlib
 import logging
 
 from oslo_config import cfg
@@ -79,7 +80,8 @@ def once(
     library = nvml.Nvml(settings)
     try:
         one = cycle.Cycle(settings, library, synchronizer)
-        with one.undisturbed():
+        # A dry run makes no lock either.
+        with contextlib.nullcontext() if dry_run else one.undisturbed():
             seen = one.look()
             for finding in seen.verdict.findings:
                 LOG.warning(

@@ -45,7 +45,7 @@ from mig_placement.nova import render
 from mig_placement.placement import names
 from tests.unit import vgpu
 
-CARD = "0000:41:00.0"
+CARD = "0000:c1:00.0"
 HOST = "node1.example.org"
 MDEV = vgpu.config(["1g.5gb"] * 3 + ["2g.10gb"], ["1g.5gb"])
 VFIO = vgpu.config(["1g.5gb"] * 3, ["3g.20gb"] * 2, attach="vfio")
@@ -170,7 +170,7 @@ class MdevTest(unittest.TestCase):
 
     def test_an_address_of_two_types_stops_nova_and_is_named(self) -> None:
         first = MDEV.mdev_types[0].addresses[0]
-        text = render.render(MDEV).replace("0000:41:00.7", first)
+        text = render.render(MDEV).replace("0000:c1:00.7", first)
         with self.assertRaises(exception.InvalidLibvirtMdevConfig):
             _mdev_driver(_nova_options(text))
         why = " ".join(e.why for e in check.check(MDEV, _our_options(text)))
@@ -178,11 +178,11 @@ class MdevTest(unittest.TestCase):
 
     def test_nova_compares_addresses_as_texts(self) -> None:
         config = vgpu.config(*[[]] * 9, ["1g.5gb"])
-        text = render.render(config).replace("0000:4a", "0000:4A")
+        text = render.render(config).replace("0000:ca", "0000:CA")
         found = _mdev_driver(_nova_options(text))
-        self.assertIsNone(found._get_vgpu_type_per_pgpu("pci_0000_4a_00_4"))
+        self.assertIsNone(found._get_vgpu_type_per_pgpu("pci_0000_ca_00_4"))
         why = " ".join(e.why for e in check.check(config, _our_options(text)))
-        self.assertIn("0000:4A:00.4 is never 0000:4a:00.4", why)
+        self.assertIn("0000:CA:00.4 is never 0000:ca:00.4", why)
 
 
 class VfioTest(unittest.TestCase):
@@ -191,8 +191,8 @@ class VfioTest(unittest.TestCase):
         found = _providers(conf, VFIO)
         self.assertEqual(
             {
-                f"{HOST}_0000:41:00.0": ("CUSTOM_VGPU_1G_5GB", 3),
-                f"{HOST}_0000:42:00.0": ("CUSTOM_VGPU_3G_20GB", 2),
+                f"{HOST}_0000:C1:00.0": ("CUSTOM_VGPU_1G_5GB", 3),
+                f"{HOST}_0000:C2:00.0": ("CUSTOM_VGPU_3G_20GB", 2),
             },
             {
                 n: (each.resource_class, each.total)
@@ -210,8 +210,8 @@ class VfioTest(unittest.TestCase):
         config = vgpu.config(*[[]] * 9, ["1g.5gb"], attach="vfio")
         found = _providers(_nova_options(render.render(config)), config)
         (name,) = found
-        self.assertEqual(f"{HOST}_0000:4A:00.0", name)
-        self.assertEqual(names.pci_provider_name(HOST, "0000:4a:00.0"), name)
+        self.assertEqual(f"{HOST}_0000:CA:00.0", name)
+        self.assertEqual(names.pci_provider_name(HOST, "0000:ca:00.0"), name)
         self.assertTrue(names.is_pci_provider(name, HOST))
 
     def test_libvirt_leaves_the_functions_to_nvidias_driver(self) -> None:
@@ -254,17 +254,17 @@ class VfioTest(unittest.TestCase):
         return " ".join(each.why for each in found)
 
     def test_a_glob_that_takes_the_gpu_stops_nova_and_is_named(self) -> None:
-        why = self._stops('"0000:41:00.4"', '"0000:41:00.*"')
+        why = self._stops('"0000:c1:00.4"', '"0000:c1:00.*"')
         self.assertIn("it covers the GPU itself", why)
 
     def test_a_gpus_address_stops_nova_and_is_named(self) -> None:
-        why = self._stops('"0000:41:00.4"', '"0000:41:00.0"')
+        why = self._stops('"0000:c1:00.4"', '"0000:c1:00.0"')
         self.assertIn("it covers the GPU itself", why)
 
     def test_other_traits_on_a_gpu_stop_nova_and_are_named(self) -> None:
         why = self._stops(
-            '41:00.4", "managed": "no",',
-            '41:00.4", "managed": "no", "live_migratable": "yes",',
+            'c1:00.4", "managed": "no",',
+            'c1:00.4", "managed": "no", "live_migratable": "yes",',
         )
         self.assertIn("they differ on one GPU", why)
 
@@ -343,7 +343,7 @@ def _some_address(drawn: random.Random) -> str | dict[str, str]:
     if drawn.random() < 0.4:
         patterns = {
             "domain": ["0000", ".*"],
-            "bus": ["41", "4[12]", "4", ".*"],
+            "bus": ["c1", "c[12]", "c", ".*"],
             "slot": ["00", "0[0-2]", "01"],
             "function": ["[0-3]", "4", "0", ".*", "[45]"],
         }
@@ -354,7 +354,7 @@ def _some_address(drawn: random.Random) -> str | dict[str, str]:
         }
     text = f"{field('00', '0', '01')}.{field('4', '0', '5')}"
     if drawn.random() < 0.9:
-        text = f"{field('41', '42')}:{text}"
+        text = f"{field('c1', 'c2')}:{text}"
         if drawn.random() < 0.8:
             text = f"{field('0000', '0')}:{text}"
     return text

@@ -130,16 +130,15 @@ class Agent:
         self._keeper = keeper.Keeper(
             settings, self._cycle, self._nvml, self._measured
         )
-        self._watcher = watch.Watcher(
-            self._nvml,
-            (
-                settings.layout_file,
-                hold.path(settings.state_dir),
-                marks.path(settings.run_dir),
-                lock.apply_path(settings.run_dir),
-            ),
-            waker.wake,
+        watched = (
+            settings.layout_file,
+            hold.path(settings.state_dir),
+            marks.path(settings.run_dir),
+            lock.apply_path(settings.run_dir),
         )
+        with self._cycle.undisturbed():
+            # So that the lock is there, and does not come as a change.
+            self._watcher = watch.Watcher(self._nvml, watched, waker.wake)
         self._retry = pace.Retry(settings.interval, self._measured.will_retry)
         self._delay = settings.interval
         self._readiness = readiness.Readiness(settings.boot_fence_timeout)
@@ -153,9 +152,6 @@ class Agent:
     def run(self) -> bool:
         """Until a signal; whether it asks for a new start (SIGHUP)."""
         self._readiness.start()
-        with self._cycle.undisturbed():
-            # The file is there before it is watched.
-            self._watcher.start()
         if self._guard:
             self._guard.start()
         try:
@@ -184,6 +180,8 @@ class Agent:
         while True:
             with self._measured.cycle():
                 self.tick()
+            # The first has opened NVML, which it waits on.
+            self._watcher.ensure()
             if self._exporter:
                 # After the first tick: the gate goes first.
                 self._exporter.ensure()

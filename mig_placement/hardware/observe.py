@@ -11,6 +11,7 @@
 # under the License.
 """One walk over NVML that returns the node as frozen values."""
 
+import contextlib
 import ctypes
 import dataclasses
 from typing import Any
@@ -30,6 +31,10 @@ _Handle = Any
 _PROFILE_ENUMS = 128
 _MAX_PLACEMENTS = 1024
 _MAX_TEXT = 200
+# What NVML says of an instance that went since it was listed. A GPU that
+# says so of all that is asked is looked at so often.
+_GONE = (pynvml.NVMLError_InvalidArgument, pynvml.NVMLError_NotFound)
+_LOOKS = 3
 
 _ARCHITECTURES = {
     pynvml.NVML_DEVICE_ARCH_VOLTA: "Volta",
@@ -79,11 +84,18 @@ class Walk:
     def gpu(self, index: int) -> model.Gpu:
         """One GPU, with its fault where it does not answer."""
         try:
-            return self._observed(self._card(index))
+            return self._whole(index)
         except (pynvml.NVMLError, ValueError) as error:
             if getattr(error, "value", None) in errors.FATAL:
                 raise
             return self._faulty(index, str(error))
+
+    def _whole(self, index: int) -> model.Gpu:
+        """Looks again where an instance went in the midst of a look."""
+        for _ in range(_LOOKS - 1):
+            with contextlib.suppress(*_GONE):
+                return self._observed(self._card(index))
+        return self._observed(self._card(index))
 
     def _faulty(self, index: int, fault: str) -> model.Gpu:
         known = self._cards.get(index)

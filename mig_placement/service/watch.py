@@ -43,6 +43,8 @@ class Watcher:
     ) -> None:
         self._nvml = library
         self._paths = tuple(paths)
+        # From here on no change is missed, whenever it starts.
+        self._seen = self._signatures()
         self._wake = wake
         self._events: collections.deque[model.Event] = collections.deque(
             maxlen=10_000
@@ -52,12 +54,18 @@ class Watcher:
             target=self._run, name="watcher", daemon=True
         )
 
-    def start(self) -> None:
-        self._thread.start()
+    def ensure(self) -> None:
+        """Start, unless it runs already.
+
+        Without a session of NVML it sleeps for a turn, and events wait.
+        """
+        if self._thread.ident is None:
+            self._thread.start()
 
     def stop(self) -> None:
         self._stopping.set()
-        self._thread.join(timeout=2 * _TURN)
+        if self._thread.ident is not None:
+            self._thread.join(timeout=2 * _TURN)
 
     def take(self) -> tuple[model.Event, ...]:
         """The events since the last call, oldest first."""
@@ -73,12 +81,11 @@ class Watcher:
         return bool(events)
 
     def _run(self) -> None:
-        seen = self._signatures()
         while not self._stopping.is_set():
             heard = self.listen(_TURN)
             now = self._signatures()
-            if heard or now != seen:
-                seen = now
+            if heard or now != self._seen:
+                self._seen = now
                 self._wake()
 
     def _signatures(self) -> list[tuple[int, ...] | None]:

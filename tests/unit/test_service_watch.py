@@ -43,7 +43,7 @@ def test_what_nobody_expects_does_not_deafen_the_watcher(
     settings = conf.settings(conf.parse([f"--config-file={config}"]))
     heard = threading.Event()
     watcher = watch.Watcher(_Strange(settings), (), heard.set)
-    watcher.start()
+    watcher.ensure()
     try:
         assert heard.wait(5), "the loop is to look"
         heard.clear()

@@ -67,7 +67,8 @@ def _crash_points(server: placement_app.TcpServer) -> list[str]:
             took = time.monotonic() - started
             print(
                 f"crash points: {scenario.name}, {place}: {found.points}"
-                f" ({took:.0f} s, {found.writes} writes checked)",
+                f" ({took:.0f} s, {found.writes} writes checked,"
+                f" {len(found.violations)} violations)",
                 flush=True,
             )
             total += found.points

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from mig_placement import simulator
 from tests.functional import gpu_node
 from tests.functional import keystone_server
 from tests.functional import placement_app
@@ -58,6 +59,18 @@ def secured() -> Iterator[keystone_server.SecuredPlacement]:
     if not keystone_server.is_installed():
         pytest.skip("keystone is not installed (test-requirements.txt)")
     yield from keystone_server.running_pair()
+
+
+@pytest.fixture
+def own_node(
+    tmp_path: pathlib.Path, placement: placement_app.InProcessPlacement
+) -> Iterator[gpu_node.GpuNode]:
+    """A node for agents in this process, which NVML is simulated in."""
+    made = gpu_node.GpuNode(tmp_path, {}, placement.cloud)
+    made.create_root()
+    made.create_gpus()
+    yield made
+    simulator.uninstall()
 
 
 @pytest.fixture

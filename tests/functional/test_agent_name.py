@@ -11,15 +11,12 @@
 # under the License.
 """An agent whose resolver did not know the host's whole name at first."""
 
-import collections.abc
-import pathlib
 import socket
 
 import pytest
 
 from mig_placement import agent
 from mig_placement import conf
-from mig_placement import simulator
 from mig_placement.placement import client
 from mig_placement.placement import sync
 from mig_placement.service import wake
@@ -27,31 +24,20 @@ from tests.functional import gpu_node
 from tests.functional import placement_app
 
 
-@pytest.fixture
-def node(
-    tmp_path: pathlib.Path, placement: placement_app.InProcessPlacement
-) -> collections.abc.Iterator[gpu_node.GpuNode]:
-    made = gpu_node.GpuNode(tmp_path, {}, placement.cloud)
-    made.create_root()
-    made.create_gpus()
-    yield made
-    simulator.uninstall()
-
-
 class Named:
     """An agent, and what the resolver and systemd see of it."""
 
     def __init__(
         self,
-        node: gpu_node.GpuNode,
+        own_node: gpu_node.GpuNode,
         placement: placement_app.InProcessPlacement,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        self._node = node
+        self._node = own_node
         self._placement = placement
         self._monkeypatch = monkeypatch
         self._receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        path = str(node.folder / "notify")
+        path = str(own_node.folder / "notify")
         self._receiver.bind(path)
         monkeypatch.setenv("NOTIFY_SOCKET", path)
 
@@ -73,18 +59,18 @@ class Named:
 
 @pytest.fixture
 def named(
-    node: gpu_node.GpuNode,
+    own_node: gpu_node.GpuNode,
     placement: placement_app.InProcessPlacement,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Named:
-    return Named(node, placement, monkeypatch)
+    return Named(own_node, placement, monkeypatch)
 
 
 def test_it_starts_anew_by_the_name_that_the_resolver_has_later(
-    node: gpu_node.GpuNode, named: Named
+    own_node: gpu_node.GpuNode, named: Named
 ) -> None:
-    del node.sections["agent"]["hypervisor_hostname"]
-    node.write_config()
+    del own_node.sections["agent"]["hypervisor_hostname"]
+    own_node.write_config()
     named.resolve("node1")
     running = named.agent()
     running.tick()
@@ -95,16 +81,16 @@ def test_it_starts_anew_by_the_name_that_the_resolver_has_later(
     again = named.agent()
     again.tick()
     again.let_go()
-    assert node.candidates() == 1
+    assert own_node.candidates() == 1
     assert named.is_ready()
 
 
 @pytest.mark.parametrize("name", ["node2", "node2.example.org"])
 def test_a_name_that_was_given_is_waited_for(
-    node: gpu_node.GpuNode, named: Named, name: str
+    own_node: gpu_node.GpuNode, named: Named, name: str
 ) -> None:
-    node.sections["agent"]["hypervisor_hostname"] = name
-    node.write_config()
+    own_node.sections["agent"]["hypervisor_hostname"] = name
+    own_node.write_config()
     named.resolve(gpu_node.ROOT_NAME)
     running = named.agent()
     running.tick()

@@ -11,15 +11,10 @@
 # under the License.
 """What the agent tells Placement is true until Placement has answered."""
 
-import collections.abc
 import fcntl
-import pathlib
-
-import pytest
 
 from mig_placement import agent
 from mig_placement import conf
-from mig_placement import simulator
 from mig_placement.placement import client
 from mig_placement.placement import sync
 from mig_placement.service import files
@@ -29,20 +24,9 @@ from tests.functional import gpu_node
 from tests.functional import placement_app
 
 
-@pytest.fixture
-def node(
-    tmp_path: pathlib.Path, placement: placement_app.InProcessPlacement
-) -> collections.abc.Iterator[gpu_node.GpuNode]:
-    made = gpu_node.GpuNode(tmp_path, {}, placement.cloud)
-    made.create_root()
-    made.create_gpus()
-    yield made
-    simulator.uninstall()
-
-
-def _may_begin(node: gpu_node.GpuNode) -> bool:
+def _may_begin(own_node: gpu_node.GpuNode) -> bool:
     """Whether another process could begin to change the geometry now."""
-    with lock.apply_path(node.run_dir).open() as file:
+    with lock.apply_path(own_node.run_dir).open() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -51,9 +35,9 @@ def _may_begin(node: gpu_node.GpuNode) -> bool:
 
 
 def test_nobody_begins_between_a_look_and_what_is_told_of_it(
-    node: gpu_node.GpuNode, placement: placement_app.InProcessPlacement
+    own_node: gpu_node.GpuNode, placement: placement_app.InProcessPlacement
 ) -> None:
-    options = conf.parse([f"--config-file={node.config}"])
+    options = conf.parse([f"--config-file={own_node.config}"])
     settings = conf.settings(options)
     running = agent.Agent(
         settings,
@@ -64,19 +48,19 @@ def test_nobody_begins_between_a_look_and_what_is_told_of_it(
     )
     might: list[bool] = []
     placement.recorder.before(
-        "PUT", "/traits$", lambda: might.append(_may_begin(node)), times=10
+        "PUT", "/traits$", lambda: might.append(_may_begin(own_node)), times=10
     )
     running.tick()
     running.let_go()
-    assert node.candidates() == 1
+    assert own_node.candidates() == 1
     assert might
     assert not any(might)
-    assert _may_begin(node)
+    assert _may_begin(own_node)
 
 
-def test_a_look_does_not_wake_the_watcher(node: gpu_node.GpuNode) -> None:
-    with lock.undisturbed(node.run_dir):
-        seen = files.signature(lock.apply_path(node.run_dir))
+def test_a_look_does_not_wake_the_watcher(own_node: gpu_node.GpuNode) -> None:
+    with lock.undisturbed(own_node.run_dir):
+        seen = files.signature(lock.apply_path(own_node.run_dir))
     assert seen is not None
-    with lock.undisturbed(node.run_dir):
-        assert files.signature(lock.apply_path(node.run_dir)) == seen
+    with lock.undisturbed(own_node.run_dir):
+        assert files.signature(lock.apply_path(own_node.run_dir)) == seen

@@ -236,7 +236,7 @@ class Trickle:
 
     def __call__(self, talk: Talk) -> None:
         answer = talk.forward()
-        for byte in wire_format(answer):
+        for byte in wire_format(_last(answer)):
             talk.send_raw(bytes([byte]), status=answer.status)
             if not talk.pause(self.pause):
                 return
@@ -251,8 +251,7 @@ class Huge:
     def __call__(self, talk: Talk) -> None:
         head = (
             b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-            # Said, or the client would ask again on what is being closed.
-            b"Connection: close\r\n"
+            b"Connection: close\r\n"  # as in _last()
             b"Content-Length: %d\r\n\r\n" % (self.size + 2)
         )
         talk.send_raw(head + b'"', status=200)
@@ -270,6 +269,13 @@ def wire_format(answer: Answer) -> bytes:
     if answer.status != 204:
         lines.append(f"Content-Length: {len(answer.body)}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + answer.body
+
+
+def _last(answer: Answer) -> Answer:
+    # Said, or the client would ask again on what is being closed.
+    return dataclasses.replace(
+        answer, headers={**answer.headers, "Connection": "close"}
+    )
 
 
 def _type(content_type: str) -> dict[str, str]:

@@ -38,7 +38,7 @@ def main() -> int:
     found: list[figure.Figure] = []
     notes = []
     for kind in report.databases(args.database):
-        result = report.measured(size, kind)
+        result = report.measured(size, kind, args.only)
         found += result.figures
         notes.append(result.note)
     print(table.text(found))
@@ -70,6 +70,13 @@ def _parser() -> argparse.ArgumentParser:
         "--database",
         default="both",
         choices=["mariadb", "sqlite", "both"],
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=report.SCENARIOS,
+        choices=report.SCENARIOS,
+        help="some of the scenarios; a thousand agents take minutes for each",
     )
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE")
     return parser

@@ -26,10 +26,15 @@ from bench.agents import summary
 _INTERVAL = 60.0
 _GPUS = 8
 _NAMES = {"mariadb": "MariaDB", "sqlite": "SQLite"}
-_UNDISTURBED = "cold start"
-_WITH_VMS = "VMs being scheduled"
-_RESTART = "Placement restarts"
-_NO_JITTER = "the same, no jitter"
+# The cold starts, as the table has them.
+_COLD = {
+    "cold": "cold start",
+    "vms": "VMs being scheduled",
+    "restart": "Placement restarts",
+    "no-jitter": "the same, no jitter",
+}
+_WITH_GOALS = ("cold", "vms")
+SCENARIOS = (*_COLD, "steady")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,42 +81,57 @@ def databases(asked: str) -> list[str]:
     return wanted
 
 
-def measured(size: scenarios.Size, kind: str) -> Result:
-    """All scenarios over a new database.
+def measured(
+    size: scenarios.Size,
+    kind: str,
+    chosen: collections.abc.Collection[str] = SCENARIOS,
+) -> Result:
+    """Scenarios over a new database.
 
     :param kind: of ``databases``.
+    :param chosen: of ``SCENARIOS``.
     """
     name = _NAMES[kind]
     with scenarios.fleet(size, kind) as fleet:
         say(f"{name}: {size.nodes} nodes are made")
         fleet.filled()
         alone = summary.start(fleet.alone().logs[0])
-        cold = dict(_cold_starts(fleet, len(alone.sent)))
-        say(f"{name}: nothing happens")
-        steady, even = fleet.steady()
-        _, uneven = fleet.steady(jitter=False)
+        say(f"an agent alone needs {len(alone.sent)} requests")
+        cold = {
+            each: _cold_start(fleet, each, len(alone.sent))
+            for each in _COLD
+            if each in chosen
+        }
+        steady = _steady(fleet, name) if "steady" in chosen else []
     figures = [
-        *_of_cold_start(cold[_UNDISTURBED].found, f"{name}, {_UNDISTURBED}"),
-        *_of_cold_start(cold[_WITH_VMS].found, f"{name}, {_WITH_VMS}"),
-        *_of_steady(steady, even, uneven, name),
+        one
+        for each in _WITH_GOALS
+        if each in cold
+        for one in _of_cold_start(cold[each].found, f"{name}, {_COLD[each]}")
     ]
-    return Result(tuple(figures), _note(name, cold))
+    return Result((*figures, *steady), _note(name, cold))
 
 
-def _cold_starts(
-    fleet: scenarios.Fleet, needed: int
-) -> collections.abc.Iterator[tuple[str, _Cold]]:
-    say(f"{_UNDISTURBED}; an agent alone needs {needed} requests")
-    run = fleet.power_cut()
-    found = summary.cold_start(run.logs, needed)
-    yield _UNDISTURBED, _Cold(found, run)
-    say(_WITH_VMS)
-    run = fleet.power_cut_with_vms()
-    yield _WITH_VMS, _Cold(summary.cold_start(run.logs, needed, run.vms), run)
-    for name, jitter in ((_RESTART, True), (_NO_JITTER, False)):
-        say(name)
-        run = fleet.power_cut_and_restart(jitter=jitter)
-        yield name, _Cold(summary.cold_start(run.logs, needed), run)
+def _cold_start(fleet: scenarios.Fleet, scenario: str, needed: int) -> _Cold:
+    say(_COLD[scenario])
+    runs = {
+        "cold": fleet.power_cut,
+        "vms": fleet.power_cut_with_vms,
+        "restart": fleet.power_cut_and_restart,
+        "no-jitter": lambda: fleet.power_cut_and_restart(jitter=False),
+    }
+    run = runs[scenario]()
+    made = _Cold(summary.cold_start(run.logs, needed, run.vms), run)
+    # Of a run that is cut off this is what remains.
+    say(_note("", {scenario: made}))
+    return made
+
+
+def _steady(fleet: scenarios.Fleet, name: str) -> list[figure.Figure]:
+    say("nothing happens")
+    run, even = fleet.steady()
+    _, uneven = fleet.steady(jitter=False)
+    return list(_of_steady(run, even, uneven, name))
 
 
 def _of_cold_start(
@@ -156,9 +176,9 @@ def _of_steady(
 
 
 def _note(name: str, cold: collections.abc.Mapping[str, _Cold]) -> str:
-    """All of the cold starts, side by side."""
-    columns = {key: dict(_rows(each)) for key, each in cold.items()}
-    rows = next(iter(columns.values()))
+    """The cold starts, side by side."""
+    columns = {_COLD[key]: dict(_rows(each)) for key, each in cold.items()}
+    rows = next(iter(columns.values()), {})
     return table.grid(
         (name, *columns),
         [(row, *(column[row] for column in columns.values())) for row in rows],

@@ -41,18 +41,28 @@ mig-configs:
       mig-devices: {"1g.5gb": 7}
 """
 PATIENCE = 20.0
+# Who asks Placement all the time delays the agent that is waited for.
+_PAUSES = (0.01, 0.1)
 
 
-def within(condition: Callable[[], object], seconds: float = PATIENCE) -> Any:
-    """The condition's value as soon as it is true; fails at the end."""
+def within(
+    condition: Callable[[], object],
+    seconds: float = PATIENCE,
+    pauses: tuple[float, float] = _PAUSES,
+) -> Any:
+    """The condition's value soon after it is true; fails at the end.
+
+    :param pauses: seconds from the first look to the second, and the most
+        that they grow to.
+    """
     until = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
+    pause, longest = pauses
+    while not (value := condition()):
         if time.monotonic() > until:
             raise AssertionError(f"not within {seconds} s")
-        time.sleep(0.01)
+        time.sleep(pause)
+        pause = min(pause * 1.5, longest)
+    return value
 
 
 class GpuNode:

@@ -16,7 +16,6 @@ import pathlib
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
@@ -42,14 +41,7 @@ def eventually(condition: Callable[[], object], pause: float = _PAUSE) -> Any:
 
     :param pause: seconds between two looks.
     """
-
-    def looked() -> object:
-        value = condition()
-        if not value:
-            time.sleep(pause)
-        return value
-
-    return gpu_node.within(looked)
+    return gpu_node.within(condition, pauses=(pause, pause))
 
 
 def settles(condition: Callable[[], object]) -> Any:

@@ -113,6 +113,9 @@ class Observer:
         self._declared = Declared(settings)
         self._judged = last.Last(picture.judged)
         self._unwritten: health.Marks = frozenset()
+        # Whether no other process changed the geometry as a block began in
+        # which none may.
+        self._is_free = True
         # An event comes once: it waits for a look that sees the node.
         self._unjudged: collections.deque[model.Event] = collections.deque(
             maxlen=_MOST_EVENTS
@@ -136,7 +139,7 @@ class Observer:
             # The release of it forgets what XIDs said, these too.
             self._unjudged.clear()
             return picture.closed(verdicts.Reason.HOLD, str(held))
-        if lock.apply_runs(self._settings.run_dir):
+        if not self._is_free or lock.apply_runs(self._settings.run_dir):
             # It has closed the gate; what exists now will not exist soon.
             return picture.closed(
                 verdicts.Reason.RESTORING,
@@ -206,10 +209,21 @@ class Cycle(Observer):
         super().__init__(settings, library)
         self._synchronizer = synchronizer
 
-    def undisturbed(self) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def undisturbed(
+        self, *, wake: bool = False
+    ) -> collections.abc.Iterator[None]:
         """For a look and what is told of it: no other process changes the
-        geometry meanwhile, or the look says that one does."""
-        return lock.undisturbed(self._settings.run_dir)
+        geometry meanwhile, or the look says that one does.
+
+        :param wake: for who is not the agent, which is to look after it.
+        """
+        with lock.undisturbed(self._settings.run_dir, wake=wake) as is_free:
+            self._is_free = is_free
+            try:
+                yield
+            finally:
+                self._is_free = True
 
     def tell(self, seen: desired.Picture) -> sync.Outcome:
         """Bring Placement to what the picture asks for.

@@ -14,7 +14,8 @@
 import collections.abc
 import dataclasses
 
-from mig_placement.geometry import plan
+from mig_placement.geometry import gpu_plan
+from mig_placement.geometry import steps
 from mig_placement.geometry import verdict as verdicts
 from mig_placement.placement import desired
 
@@ -42,7 +43,7 @@ class Outlook:
     """
 
     apply: str = "none"
-    plans: tuple[plan.GpuPlan, ...] = ()
+    plans: tuple[gpu_plan.GpuPlan, ...] = ()
     dead_end: bool = False
     pause: float = 0.0
 
@@ -77,7 +78,7 @@ def _mismatch(seen: desired.Picture, outlook: Outlook) -> str:
     )
     if outlook.apply == "none":
         return f"wait: [layout] apply is none, another tool restores {amiss}"
-    if any(each.steps for each in outlook.plans):
+    if any(_is_due(each, outlook) for each in outlook.plans):
         return _restore(outlook)
     blocked = [each.gpu.index for each in outlook.plans if each.blocked]
     if blocked:
@@ -88,8 +89,12 @@ def _mismatch(seen: desired.Picture, outlook: Outlook) -> str:
     return f"wait: no restore mends {amiss}"
 
 
+def _is_due(one: gpu_plan.GpuPlan, outlook: Outlook) -> bool:
+    return one.is_due(by_command=outlook.apply == "command")
+
+
 def _restore(outlook: Outlook) -> str:
-    todo = [each for each in outlook.plans if each.steps]
+    todo = [each for each in outlook.plans if _is_due(each, outlook)]
     if outlook.dead_end:
         return (
             f"nothing: the restore of {_gpus(e.gpu.index for e in todo)}"
@@ -101,8 +106,8 @@ def _restore(outlook: Outlook) -> str:
     return f"{' and '.join(map(_work, todo))}{when}"
 
 
-def _work(one: plan.GpuPlan) -> str:
-    count = sum(isinstance(e, plan.CreateGpuInstance) for e in one.steps)
+def _work(one: gpu_plan.GpuPlan) -> str:
+    count = sum(isinstance(e, steps.CreateGpuInstance) for e in one.steps)
     if not count:
         return f"change GPU {one.gpu.index}"
     plural = "" if count == 1 else "s"

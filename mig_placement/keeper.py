@@ -19,8 +19,8 @@ from mig_placement import exception
 from mig_placement import forecast
 from mig_placement import restore
 from mig_placement.geometry import apply
+from mig_placement.geometry import gpu_plan
 from mig_placement.geometry import layout
-from mig_placement.geometry import plan
 from mig_placement.hardware import model
 from mig_placement.hardware import usage
 from mig_placement.placement import desired
@@ -59,7 +59,7 @@ class Keeper:
         self._restorer = restore.Restorer(
             settings, library, one_pass, settings.classes
         )
-        self._plans: tuple[plan.GpuPlan, ...] = ()
+        self._plans: tuple[gpu_plan.GpuPlan, ...] = ()
         self._dead_end: _State | None = None
         self._failures = 0
         self._not_before = 0.0
@@ -99,7 +99,7 @@ class Keeper:
         except exception.MigPlacementError:
             # A guess must not stand in the way of closing.
             return False
-        return any(each.steps for each in plans)
+        return any(map(self._is_due, plans))
 
     def keep(self, seen: desired.Picture) -> bool:
         """Restore where that is due; whether the node was touched.
@@ -124,7 +124,7 @@ class Keeper:
         wanted = self._cycle.wanted(node)
         plans = self._restorer.plans(node, wanted, self._cycle.usages())
         self._plans = plans
-        indices = frozenset(each.gpu.index for each in plans if each.steps)
+        indices = frozenset(e.gpu.index for e in plans if self._is_due(e))
         self._measured.plan = _plan_lines(plans)
         self._waiting = tuple(
             line for each in plans for line in restore.waiting_lines(each)
@@ -164,12 +164,16 @@ class Keeper:
         node = self._nvml.observe()
         plans = self._restorer.plans(node, wanted, self._cycle.usages())
         self._plans = plans
-        succeeded = not any(each.steps for each in plans)
+        lost = any(e.fault for e in node.gpus if e.index in wanted.gpus)
+        succeeded = not lost and not any(map(self._is_due, plans))
         self._measured.restored(succeeded=succeeded)
         if succeeded:
             self._succeeded()
             return
         self._dead_end = None if passes else _state(node, wanted, plans)
+
+    def _is_due(self, one: gpu_plan.GpuPlan) -> bool:
+        return one.is_due(by_command=self._apply == "command")
 
     def _pause(self) -> None:
         """A failure, until it is known for a success."""
@@ -183,7 +187,7 @@ class Keeper:
         self._not_before = 0.0
 
 
-def _plan_lines(plans: tuple[plan.GpuPlan, ...]) -> tuple[str, ...]:
+def _plan_lines(plans: tuple[gpu_plan.GpuPlan, ...]) -> tuple[str, ...]:
     return tuple(
         line
         for each in plans
@@ -197,7 +201,7 @@ def _plan_lines(plans: tuple[plan.GpuPlan, ...]) -> tuple[str, ...]:
 def _state(
     node: model.Node,
     wanted: layout.NodeLayout,
-    plans: tuple[plan.GpuPlan, ...],
+    plans: tuple[gpu_plan.GpuPlan, ...],
 ) -> _State:
     return (
         tuple(

@@ -97,11 +97,12 @@ MEANINGS = types.MappingProxyType(
         ),
         "Placement was not told of this node within [gate] boot_fence_timeout,"
         " and nova-compute may start: until it is, new VMs may be sent to"
-        " slices that are gone; see that Placement answers": Meaning(
+        " slices that are gone; 'mig-placement status' says what it waits"
+        " for": Meaning(
             "No slice exists after a reboot until the layout is back; a new"
             " VM that is sent here meanwhile may fail to start.",
-            "See that Placement and Keystone answer from this host. The agent"
-            " goes on trying.",
+            "See that Placement and Keystone answer from this host, and that"
+            " the resolver knows its full name. The agent goes on trying.",
         ),
         # Placement.
         "Placement: %s": Meaning(
@@ -208,6 +209,14 @@ MEANINGS = types.MappingProxyType(
         " sees: GPUs that are not as declared stay closed; see its output"
         " above: %s": Meaning(
             _CLOSED, "Read the command's output, in the lines before this."
+        ),
+        "what a command of [layout] started may not be killed by this user and"
+        " may change GPUs later; let it end its children, or run the agent as"
+        " root: process group %d": Meaning(
+            "A child that goes on may change a GPU after the gate has opened"
+            " for it; the agent closes as soon as it sees that.",
+            "See what the group does (``ps -g``). Let the command wait for"
+            " all that it starts.",
         ),
         "a command of [layout] cannot be run (%s); GPUs that wait for it stay"
         " closed; correct it: %s": Meaning(

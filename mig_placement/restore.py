@@ -21,6 +21,7 @@ from mig_placement import conf
 from mig_placement import exception
 from mig_placement.geometry import apply
 from mig_placement.geometry import functions
+from mig_placement.geometry import gpu_plan
 from mig_placement.geometry import layout
 from mig_placement.geometry import plan
 from mig_placement.geometry import target
@@ -72,7 +73,7 @@ class Result:
     :ivar plans: what was to be done, decided with the gate closed.
     """
 
-    plans: tuple[plan.GpuPlan, ...] = ()
+    plans: tuple[gpu_plan.GpuPlan, ...] = ()
     outcomes: tuple[apply.Outcome, ...] = ()
 
     @property
@@ -87,23 +88,23 @@ class Result:
         )
 
 
-def waiting_lines(one: plan.GpuPlan) -> list[str]:
+def waiting_lines(one: gpu_plan.GpuPlan) -> list[str]:
     """What of the layout waits for which instance in use."""
     return [f"GPU {one.gpu.index}: {line}" for line in _waiting(one)]
 
 
-def _waiting(one: plan.GpuPlan) -> list[str]:
+def _waiting(one: gpu_plan.GpuPlan) -> list[str]:
     missing = ", ".join(one.missing)
     wants = f" before {missing} can be made" if missing else ""
     return [
-        *(f"waiting for {e.slot} ({e.why}){wants}" for e in one.waiting),
         *filter(None, [one.blocked]),
+        *(f"waiting for {e.slot} ({e.why}){wants}" for e in one.waiting),
     ]
 
 
-def _all(node: model.Node, why: str) -> tuple[plan.InUse, ...]:
+def _all(node: model.Node, why: str) -> tuple[gpu_plan.InUse, ...]:
     return tuple(
-        plan.InUse(gpu.index, target.located(instance), why)
+        gpu_plan.InUse(gpu.index, target.located(instance), why)
         for gpu in node.gpus
         for instance in gpu.instances
     )
@@ -154,7 +155,7 @@ class Restorer:
         wanted: layout.NodeLayout,
         tree: placement.Tree | None,
         allowed: Allowed = frozenset(),
-    ) -> tuple[plan.GpuPlan, ...]:
+    ) -> tuple[gpu_plan.GpuPlan, ...]:
         """What is to be done, given what is in use.
 
         :raises HardwareError: NVML does not answer.
@@ -165,7 +166,7 @@ class Restorer:
 
     def _in_use(
         self, node: model.Node, tree: placement.Tree | None
-    ) -> tuple[plan.InUse, ...]:
+    ) -> tuple[gpu_plan.InUse, ...]:
         if tree is None and not isinstance(self._teller, NoPlacement):
             # Nobody knows what is allocated: it may be anything.
             return _all(node, "Placement does not know this node")
@@ -278,8 +279,11 @@ class Restorer:
 
     def _enable_sriov_of(self, index: int) -> bool:
         gpu = self._nvml.observe().gpus[index]
-        done = self._run_alone(gpu, self._settings.sriov_command)
-        self._bind_again(gpu)
+        try:
+            done = self._run_alone(gpu, self._settings.sriov_command)
+        finally:
+            # Also where a signal ends us, and the command with us.
+            self._bind_again(gpu)
         return done and self._has_functions(gpu)
 
     def _run_alone(self, gpu: model.Gpu, template: str) -> bool:

@@ -114,7 +114,7 @@ def measured(
 
 def _cold_start(fleet: scenarios.Fleet, scenario: str, needed: int) -> _Cold:
     say(_COLD[scenario])
-    runs = {
+    runs: dict[str, collections.abc.Callable[[], scenarios.Run]] = {
         "cold": fleet.power_cut,
         "vms": fleet.power_cut_with_vms,
         "restart": fleet.power_cut_and_restart,

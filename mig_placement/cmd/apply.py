@@ -21,7 +21,7 @@ from mig_placement import restore
 from mig_placement.cmd import ending
 from mig_placement.cmd import lister
 from mig_placement.cmd import restoring
-from mig_placement.geometry import plan
+from mig_placement.geometry import steps
 
 
 class Apply(lister.Lister):
@@ -78,7 +78,7 @@ def _applied(scene: restoring.Scene) -> restore.Result:
     )
 
 
-def _show(index: int, step: plan.Step) -> None:
+def _show(index: int, step: steps.Step) -> None:
     """A line for each step, where a person looks on."""
     if sys.stderr.isatty():
         sys.stderr.write(f"GPU {index}: {step}\n")
@@ -104,7 +104,7 @@ def _tell(scene: restoring.Scene) -> None:
     """
     if scene.cycle is not None:
         with (
-            scene.cycle.undisturbed(),
+            scene.cycle.undisturbed(wake=True),
             contextlib.suppress(exception.RootNotFound),
         ):
             scene.cycle.tell(scene.cycle.look())

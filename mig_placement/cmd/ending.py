@@ -16,18 +16,19 @@ import contextlib
 import signal
 import types
 
-# A connection that is lost, and a host that goes down.
-_SIGNALS = (signal.SIGHUP, signal.SIGTERM)
-# As a shell has it, and cliff for Ctrl-C.
+# A connection that is lost, Ctrl-C, and a host that goes down.
+_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+# As a shell has it.
 _EXIT_BY_SIGNAL = 128
 
 
 @contextlib.contextmanager
 def in_order() -> collections.abc.Iterator[None]:
-    """Let SIGHUP and SIGTERM end the block as Ctrl-C does; main thread.
+    """Let a signal end the block by an exception, one; main thread only.
 
-    By themselves they end Python at once: a tool in a session of its own
-    goes on changing GPUs, and the lock that keeps the gate closed is gone.
+    By themselves SIGHUP and SIGTERM end Python at once: a tool in a session
+    of its own goes on changing GPUs, and the lock that keeps the gate closed
+    is gone. A second Ctrl-C would end what waits for steps that were begun.
 
     :raises SystemExit: there was one; the status is 128 and its number.
     """
@@ -44,7 +45,8 @@ def in_order() -> collections.abc.Iterator[None]:
 
 
 def _leave(number: int, _: types.FrameType | None) -> None:
-    # One is enough: of a lost connection both terminal and shell tell.
+    # One is enough: of a lost connection both terminal and shell tell, and
+    # who sees nothing happen presses Ctrl-C again.
     for each in _SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     raise SystemExit(_EXIT_BY_SIGNAL + number)

@@ -85,8 +85,14 @@ class Place(_Told):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         settings = self.settings()
+        # A status that the agent's last run left may tell of a hold, too.
+        before = time.time()
         held = hold.place(settings.state_dir, " ".join(parsed_args.reason))
-        state = self.tell(settings, parsed_args.timeout, _is_held)
+        state = self.tell(
+            settings,
+            parsed_args.timeout,
+            lambda value: _is_held(value) and _is_settled(value, before),
+        )
         self.app.stdout.write(f"held: {held}; {state}\n")
 
 

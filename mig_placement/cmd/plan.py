@@ -17,7 +17,8 @@ from mig_placement import restore
 from mig_placement.cmd import drawing
 from mig_placement.cmd import lister
 from mig_placement.cmd import restoring
-from mig_placement.geometry import plan
+from mig_placement.geometry import gpu_plan
+from mig_placement.geometry import steps
 from mig_placement.hardware import model
 from mig_placement.service import status
 
@@ -51,28 +52,28 @@ class Plan(lister.Lister):
         ]
 
 
-def _fields(step: plan.Step) -> tuple[str, str, str]:
+def _fields(step: steps.Step) -> tuple[str, str, str]:
     """Action, profile and placement of a step, for machines."""
     match step:
-        case plan.SetMode():
+        case steps.SetMode():
             return "set-mode", "on" if step.enable else "off", ""
-        case plan.DestroyComputeInstance():
+        case steps.DestroyComputeInstance():
             return "destroy-ci", step.ci.profile, ""
-        case plan.DestroyGpuInstance():
+        case steps.DestroyGpuInstance():
             return "destroy-gi", step.slot.profile, str(step.slot.placement)
-        case plan.CreateGpuInstance():
+        case steps.CreateGpuInstance():
             return "create-gi", step.slot.profile, str(step.slot.placement)
-        case plan.CreateComputeInstance():
+        case steps.CreateComputeInstance():
             return "create-ci", step.profile, str(step.slot.placement)
-        case plan.EnableSriov():
+        case steps.EnableSriov():
             return "enable-sriov", "", ""
-        case plan.SetVgpuType():
+        case steps.SetVgpuType():
             return "set-vgpu-type", step.name, step.pci_address
-        case plan.ClearVgpuType():
+        case steps.ClearVgpuType():
             return "clear-vgpu-type", "", step.pci_address
 
 
-def drawn(one: plan.GpuPlan) -> list[str]:
+def drawn(one: gpu_plan.GpuPlan) -> list[str]:
     """A GPU before and after, and whom the plan disturbs or waits for."""
     slices = status.slices(one.gpu)
     after = [

@@ -24,8 +24,8 @@ from mig_placement import cycle as cycles
 from mig_placement import exception
 from mig_placement import restore
 from mig_placement.geometry import apply
+from mig_placement.geometry import gpu_plan
 from mig_placement.geometry import layout
-from mig_placement.geometry import plan
 from mig_placement.geometry import target
 from mig_placement.geometry import verdict as verdicts
 from mig_placement.hardware import model
@@ -87,7 +87,7 @@ class Scene:
             progress,
         )
 
-    def plans(self) -> tuple[plan.GpuPlan, ...]:
+    def plans(self) -> tuple[gpu_plan.GpuPlan, ...]:
         """:raises HardwareError: NVML does not answer."""
         return self.restorer().plans(
             self.node, self.wanted, self.tree, self.allowed
@@ -169,11 +169,11 @@ def _observed(seen: desired.Picture) -> model.Node:
 
 
 def _empty(node: model.Node) -> layout.NodeLayout:
-    """The node's GPUs without instances, MIG mode as it is."""
+    """Without instances those GPUs that have some, MIG mode as it is."""
     gpus = {
         gpu.index: layout.GpuLayout(gpu.mig_pending, (), 0)
         for gpu in node.gpus
-        if gpu.mig_capable
+        if gpu.mig_capable and gpu.instances
     }
     return layout.NodeLayout("empty", "", gpus)
 

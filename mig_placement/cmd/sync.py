@@ -81,7 +81,8 @@ def once(
     try:
         one = cycle.Cycle(settings, library, synchronizer)
         # A dry run makes no lock either.
-        with contextlib.nullcontext() if dry_run else one.undisturbed():
+        alone = one.undisturbed(wake=True)
+        with contextlib.nullcontext() if dry_run else alone:
             seen = one.look()
             for finding in seen.verdict.findings:
                 LOG.warning(

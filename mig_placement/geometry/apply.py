@@ -17,8 +17,10 @@ import dataclasses
 from typing import Protocol
 
 from mig_placement import exception
+from mig_placement.geometry import gpu_plan
 from mig_placement.geometry import layout
 from mig_placement.geometry import plan as plans
+from mig_placement.geometry import steps
 from mig_placement.geometry import target
 from mig_placement.hardware import model
 
@@ -26,17 +28,19 @@ from mig_placement.hardware import model
 class Hands(Protocol):
     """What touches the hardware. Raises HardwareError."""
 
-    def do(self, index: int, step: plans.Step) -> bool:
+    def do(self, index: int, step: steps.Step) -> bool:
         """Whether the step is in force now, and does not wait for a reset."""
 
     def look(self, index: int) -> model.Gpu:
         """The GPU as it is now."""
 
-    def in_use(self, gpu: model.Gpu) -> collections.abc.Sequence[plans.InUse]:
+    def in_use(
+        self, gpu: model.Gpu
+    ) -> collections.abc.Sequence[gpu_plan.InUse]:
         """Instances that must not be destroyed."""
 
 
-Progress = collections.abc.Callable[[int, plans.Step], None]
+Progress = collections.abc.Callable[[int, steps.Step], None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ class Outcome:
     """
 
     gpu: model.Gpu
-    done: tuple[plans.Step, ...] = ()
+    done: tuple[steps.Step, ...] = ()
     error: str = ""
     kept: bool = False
     rolled_back: bool = False
@@ -91,7 +95,7 @@ class Outcome:
 
 
 def apply(
-    todo: collections.abc.Sequence[plans.GpuPlan],
+    todo: collections.abc.Sequence[gpu_plan.GpuPlan],
     hands: Hands,
     progress: Progress = lambda index, step: None,
 ) -> tuple[Outcome, ...]:
@@ -110,13 +114,13 @@ def apply(
 
 
 def _apply_one(
-    one: plans.GpuPlan, hands: Hands, progress: Progress
+    one: gpu_plan.GpuPlan, hands: Hands, progress: Progress
 ) -> Outcome:
     index = one.gpu.index
-    done: list[plans.Step] = []
+    done: list[steps.Step] = []
     try:
         for step in one.steps:
-            if isinstance(step, plans.EnableSriov):
+            if isinstance(step, steps.EnableSriov):
                 return Outcome(one.gpu, tuple(done), needs_sriov=True)
             in_force = hands.do(index, step)
             done.append(step)
@@ -125,7 +129,7 @@ def _apply_one(
                 return Outcome(one.gpu, tuple(done), needs_reset=True)
     except exception.HardwareError as error:
         if len(done) < len(one.steps) and isinstance(
-            one.steps[len(done)], plans.SetVgpuType
+            one.steps[len(done)], steps.SetVgpuType
         ):
             # The instances are as declared, and only wait for their types.
             return Outcome(one.gpu, tuple(done), str(error), kept=True)
@@ -134,8 +138,8 @@ def _apply_one(
 
 
 def _rolled_back(
-    one: plans.GpuPlan,
-    done: tuple[plans.Step, ...],
+    one: gpu_plan.GpuPlan,
+    done: tuple[steps.Step, ...],
     error: str,
     hands: Hands,
 ) -> Outcome:
@@ -157,13 +161,13 @@ def _rolled_back(
 
 def _way_back(
     before: model.Gpu, now: model.Gpu, hands: Hands
-) -> plans.GpuPlan:
+) -> gpu_plan.GpuPlan:
     """The plan to what was before, whatever was done and half done since."""
     if geometry(now) == geometry(before) and now.mig_pending == (
         before.mig_pending
     ):
         # Nothing was done; what was pending stays so.
-        return plans.GpuPlan(now)
+        return gpu_plan.GpuPlan(now)
     wanted = layout.GpuLayout(
         mig_enabled=before.mig_mode,
         instances=tuple(as_declared(each) for each in before.instances),

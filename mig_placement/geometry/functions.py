@@ -331,6 +331,30 @@ def findings(
     return _untyped(gpu, need) if way.attach is Attach.VFIO else ()
 
 
+def occupied(gpu: model.Gpu, need: collections.abc.Collection[Wanted]) -> str:
+    """What the operator has to take away first; empty where nothing is.
+
+    The driver gives no type to a function that has one (EPERM), and whose a
+    type without GPU instance is nobody tells: NVML knows running VMs alone.
+    While MIG is off, any such vGPU is in the way of it.
+    """
+    backed = {each.type_id for each in gpu.vgpu_types}
+    ours = {each.pci_address for each in need}
+    amiss = [
+        address
+        for address, each in _by_address(gpu).items()
+        if each.current_type
+        and each.current_type not in backed
+        and (address in ours or not gpu.mig_mode)
+    ]
+    if not need or not amiss:
+        return ""
+    return (
+        f"waiting for {_some(amiss)} to lose a vGPU type that no GPU instance"
+        " carries: end its VM and write 0 to nvidia/current_vgpu_type"
+    )
+
+
 def are_usable(sriov: model.Sriov | None, way: Way) -> bool:
     """Whether functions exist and show what their way needs."""
     if sriov is None or not sriov.functions:
@@ -359,12 +383,16 @@ def _untyped(
     if not amiss:
         return ()
     names = " and ".join(sorted({each.vgpu_type.name for each in amiss}))
-    first = ", ".join(each.pci_address for each in amiss[:_SHOWN])
-    more = ", ..." if len(amiss) > _SHOWN else ""
+    where = _some([each.pci_address for each in amiss])
     return (
         verdicts.Finding(
             verdicts.Reason.VGPU_TYPE_MISSING,
             f"{len(amiss)} of {len(need)} virtual functions have not the vGPU"
-            f" type {names} ({first}{more})",
+            f" type {names} ({where})",
         ),
     )
+
+
+def _some(addresses: collections.abc.Sequence[str]) -> str:
+    more = ", ..." if len(addresses) > _SHOWN else ""
+    return ", ".join(addresses[:_SHOWN]) + more

@@ -285,7 +285,11 @@ def _compute_instances(
     """(CI id, profile name) of one GPU instance, by id."""
     known = card.ci_profiles.get(profile.profile_id)
     if known is None:
-        known = card.ci_profiles[profile.profile_id] = ci_profiles(gi)
+        known = ci_profiles(gi)
+        # One that went meanwhile looks like one without profiles: what
+        # raises here is looked at again, and is not remembered.
+        pynvml.nvmlGpuInstanceGetInfo(gi)
+        card.ci_profiles[profile.profile_id] = known
     return sorted(
         (int(pynvml.nvmlComputeInstanceGetInfo_v2(ci).id), name)
         for ci_profile_id, name in known

@@ -13,9 +13,11 @@
 
 import collections.abc
 import contextlib
+import errno
 import os
 import pathlib
 import re
+import time
 
 from mig_placement import exception
 from mig_placement.hardware import model
@@ -28,6 +30,9 @@ _MDEVS = "bus/mdev/devices"
 _DRIVER = "bus/pci/drivers/nvidia"
 _MAX_BYTES = 64 << 10
 _MAX_FUNCTIONS = 256
+# Seconds.
+_PLUGIN_WAIT = 10.0
+_PLUGIN_POLL = 0.2
 _NUMBER = re.compile(r"\s*([0-9]{1,9})\s*")
 _MDEV_TYPE = re.compile(r"nvidia-([0-9]{1,9})")
 # The driver writes "1147  : NVIDIA L40S-1Q", NVIDIA's guide has the id last.
@@ -89,11 +94,15 @@ class Sysfs:
             mdev_type=mdevs.get(address, 0),
             is_variant=current is not None,
             current_type=current or 0,
-            # ENXIO until there is a vGPU.
-            gi_id=self._number(f"{there}/nvidia/gpu_instance_id")
-            if current
-            else None,
+            gi_id=self._gi_id(there) if current else None,
         )
+
+    def _gi_id(self, there: str) -> int | None:
+        """None without a vGPU (ENXIO), and for what is no instance's id:
+        how a time-sliced vGPU shows that it has none is not documented."""
+        text = self._text(f"{there}/nvidia/gpu_instance_id")
+        match = _NUMBER.fullmatch(text) if text else None
+        return int(match[1]) if match else None
 
     def _mdev_types(self, there: str) -> frozenset[int]:
         names = self._names(f"{there}/mdev_supported_types")
@@ -131,7 +140,7 @@ class Sysfs:
                 " instance of its profile",
             )
         try:
-            self._write(path, f"{type_id}\n")
+            self._write_type(path, type_id)
         except OSError as error:
             raise _refused(
                 pci_address,
@@ -145,6 +154,18 @@ class Sysfs:
                 f"vGPU type {type_id} was written and is not read back",
                 "look at dmesg",
             )
+
+    def _write_type(self, path: str, type_id: int) -> None:
+        """:raises OSError: the driver refuses it."""
+        until = time.monotonic() + _PLUGIN_WAIT
+        while True:
+            try:
+                return self._write(path, f"{type_id}\n")
+            except OSError as error:
+                # The plug-in of a VM that has ended is not gone at once.
+                if error.errno != errno.EBUSY or time.monotonic() > until:
+                    raise
+            time.sleep(_PLUGIN_POLL)
 
     def creatable(self, pci_address: str) -> frozenset[int]:
         """Ids of the types that a function can have now; changes with

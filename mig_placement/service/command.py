@@ -11,6 +11,7 @@
 # under the License.
 """Runs the operator's commands: no shell, no time without end, no orphan."""
 
+import collections.abc
 import contextlib
 import logging
 import os
@@ -18,11 +19,17 @@ import shlex
 import signal
 import subprocess
 import tempfile
+import threading
+import types
 from typing import IO
 
 LOG = logging.getLogger(__name__)
 
+_Handler = collections.abc.Callable[[int, types.FrameType | None], object]
+
 _MAX_OUTPUT = 64 << 10
+# What a handler may raise for, see cmd/ending.py.
+_ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
 def run(command: str, timeout: float) -> bool:
@@ -75,22 +82,60 @@ def _status_of(
     words: list[str], timeout: float, output: IO[bytes]
 ) -> int | None:
     """The exit status; None where it and all its children were killed."""
-    process = subprocess.Popen(  # noqa: S603 (the operator's own)
-        words,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    process: subprocess.Popen[bytes] | None = None
     try:
+        with _unbroken():
+            process = subprocess.Popen(  # noqa: S603 (the operator's own)
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         return process.wait(timeout)
     except subprocess.TimeoutExpired:
         return None
     finally:
-        # A child that it left behind must not change GPUs later.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        if process is not None:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """A child that it left behind must not change GPUs later."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        LOG.warning(
+            "what a command of [layout] started may not be killed by this"
+            " user and may change GPUs later; let it end its children, or run"
+            " the agent as root: process group %d",
+            process.pid,
+        )
+    process.wait()
+
+
+@contextlib.contextmanager
+def _unbroken() -> collections.abc.Iterator[None]:
+    """What handlers of signals raise comes after the block: between the
+    fork and the try it would leave the child behind."""
+    came: list[int] = []
+    before: dict[signal.Signals, _Handler] = {}
+    if threading.current_thread() is threading.main_thread():
+        for each in _ENDING:
+            handler = signal.getsignal(each)
+            if callable(handler):
+                before[each] = handler
+    try:
+        for each in before:
+            signal.signal(each, lambda number, _: came.append(number))
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        for number in came:
+            signal.raise_signal(number)
 
 
 def _printable(line: str) -> str:

@@ -214,6 +214,7 @@ def signature(path: pathlib.Path) -> tuple[int, ...] | None:
     """What changes when a file does, through links; None without a file."""
     try:
         found = path.stat()
-    except OSError:
+    # The second of a name that no file can have.
+    except (OSError, ValueError):
         return None
     return found.st_ino, found.st_mtime_ns, found.st_size, found.st_ctime_ns

@@ -15,7 +15,8 @@ import collections.abc
 import functools
 
 from mig_placement import exception
-from mig_placement.geometry import plan
+from mig_placement.geometry import gpu_plan
+from mig_placement.geometry import steps
 from mig_placement.geometry import target
 from mig_placement.hardware import errors
 from mig_placement.hardware import model
@@ -31,7 +32,9 @@ Allocated = collections.abc.Mapping[tuple[int, str], tuple[int, str]]
 _SHOWN = 3
 
 
-def in_use(node: model.Node, allocated: Allocated) -> tuple[plan.InUse, ...]:
+def in_use(
+    node: model.Node, allocated: Allocated
+) -> tuple[gpu_plan.InUse, ...]:
     """Instances with processes or vGPUs, or that allocations or mdevs have.
 
     Placement knows how many units of a class are allocated, not which
@@ -42,7 +45,7 @@ def in_use(node: model.Node, allocated: Allocated) -> tuple[plan.InUse, ...]:
     """
     seen = usage.read(node)
     return tuple(
-        plan.InUse(
+        gpu_plan.InUse(
             gpu.index,
             target.located(instance),
             why,
@@ -141,7 +144,7 @@ class NvmlHands:
             )
         return gpu
 
-    def in_use(self, gpu: model.Gpu) -> tuple[plan.InUse, ...]:
+    def in_use(self, gpu: model.Gpu) -> tuple[gpu_plan.InUse, ...]:
         """:raises HardwareError: the GPU does not answer."""
         found = in_use(model.Node("", (gpu,)), self._allocated)
         return tuple(
@@ -150,30 +153,30 @@ class NvmlHands:
             if (each.gpu_index, each.slot) not in self._allowed
         )
 
-    def do(self, index: int, step: plan.Step) -> bool:
+    def do(self, index: int, step: steps.Step) -> bool:
         """:raises HardwareError: NVML refuses."""
         return self._do(step, index)
 
     @functools.singledispatchmethod
-    def _do(self, step: plan.Step, index: int) -> bool:
+    def _do(self, step: steps.Step, index: int) -> bool:
         raise TypeError(f"{step!r} is no step")
 
     @_do.register
-    def _(self, step: plan.SetMode, index: int) -> bool:
+    def _(self, step: steps.SetMode, index: int) -> bool:
         return mutate.set_mode(index, step.enable)
 
     @_do.register
-    def _(self, step: plan.DestroyComputeInstance, index: int) -> bool:
+    def _(self, step: steps.DestroyComputeInstance, index: int) -> bool:
         mutate.destroy_compute_instance(index, step.gi_id, step.ci)
         return True
 
     @_do.register
-    def _(self, step: plan.DestroyGpuInstance, index: int) -> bool:
+    def _(self, step: steps.DestroyGpuInstance, index: int) -> bool:
         mutate.destroy_gpu_instance(index, step.gi_id, step.slot.placement)
         return True
 
     @_do.register
-    def _(self, step: plan.CreateGpuInstance, index: int) -> bool:
+    def _(self, step: steps.CreateGpuInstance, index: int) -> bool:
         profile = self._profile(index, step.slot.profile)
         self._made[index, step.slot] = mutate.create_gpu_instance(
             index, profile, step.slot.placement
@@ -189,17 +192,17 @@ class NvmlHands:
         raise _gone(index, f"profile {name}")
 
     @_do.register
-    def _(self, step: plan.CreateComputeInstance, index: int) -> bool:
+    def _(self, step: steps.CreateComputeInstance, index: int) -> bool:
         gi_id = self._gi_id(index, step.slot)
         mutate.create_compute_instance(index, gi_id, step.profile)
         return True
 
     @_do.register
-    def _(self, step: plan.ClearVgpuType, index: int) -> bool:
+    def _(self, step: steps.ClearVgpuType, index: int) -> bool:
         return self._set_type(step.pci_address, 0)
 
     @_do.register
-    def _(self, step: plan.SetVgpuType, index: int) -> bool:
+    def _(self, step: steps.SetVgpuType, index: int) -> bool:
         return self._set_type(step.pci_address, step.type_id)
 
     def _set_type(self, pci_address: str, type_id: int) -> bool:

@@ -65,10 +65,16 @@ class Lock:
         return False
 
     def __exit__(self, *_: object) -> None:
-        # Whoever watches the file is to look again now.
-        with contextlib.suppress(OSError):
-            os.utime(self._file)
+        # First, or who is woken by the other may find it taken still.
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+        _wake(self._file)
         os.close(self._file)
+
+
+def _wake(file: int) -> None:
+    """Whoever watches the file is to look again now."""
+    with contextlib.suppress(OSError):
+        os.utime(file)
 
 
 def _locks(file: int, kind: int) -> bool:
@@ -140,19 +146,28 @@ def apply_runs(run_dir: pathlib.Path) -> bool:
 
 
 @contextlib.contextmanager
-def undisturbed(run_dir: pathlib.Path) -> collections.abc.Iterator[None]:
+def undisturbed(
+    run_dir: pathlib.Path, *, wake: bool = False
+) -> collections.abc.Iterator[bool]:
     """No process begins to change the geometry before the block has ended.
 
     What is seen of it in there is still so when Placement has been told.
-    Where a process does already, ``apply_runs`` is true in there.
+    Where a process does already, even if it ends meanwhile, the value is
+    False: whose turn comes next is not kept from it.
+
+    :param wake: the agent is to look again after it, since it may have told
+        already of what was not seen yet in here.
     """
     with contextlib.ExitStack() as stack:
+        is_free = True
         # Who may not open it changes nothing either, and only looks.
         with contextlib.suppress(exception.ConfigError, OSError):
             file = _opened(apply_path(run_dir))
             stack.callback(os.close, file)
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        yield
+            if wake:
+                stack.callback(_wake, file)
+            is_free = _locks(file, fcntl.LOCK_SH)
+        yield is_free
 
 
 def _is_held(path: pathlib.Path) -> bool:

@@ -78,7 +78,7 @@ class Readiness:
                 LOG.warning(
                     "Placement was not told of this node within [gate]"
                     " boot_fence_timeout, and nova-compute may start: until"
-                    " it is, new VMs may be sent to slices that are gone; see"
-                    " that Placement answers"
+                    " it is, new VMs may be sent to slices that are gone;"
+                    " 'mig-placement status' says what it waits for"
                 )
             systemd.notify("READY=1")

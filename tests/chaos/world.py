@@ -45,7 +45,7 @@ from mig_placement import agent as agents
 from mig_placement import conf
 from mig_placement import keeper
 from mig_placement import simulator
-from mig_placement.geometry import plan as geometry_plan
+from mig_placement.geometry import steps
 from mig_placement.geometry import verdict as verdicts
 from mig_placement.placement import client
 from mig_placement.placement import names
@@ -377,9 +377,7 @@ class World:
         """Nothing may be to be had while a GPU is being changed."""
         real = hands.NvmlHands.do
 
-        def do(
-            itself: hands.NvmlHands, index: int, step: geometry_plan.Step
-        ) -> bool:
+        def do(itself: hands.NvmlHands, index: int, step: steps.Step) -> bool:
             self._count("step before")
             offered = {k: v for k, v in self.offer().units.items() if v}
             if offered:

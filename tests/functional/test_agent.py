@@ -365,6 +365,19 @@ def test_a_hold_closes_lets_nvml_go_and_outlives_a_restart(
     assert again.stdout == "no hold was placed; the gate is open\n"
 
 
+def test_a_status_of_an_earlier_hold_says_nothing_of_this_one(
+    node: Node,
+) -> None:
+    agent = node.start_agent()
+    assert node.tool("hold", "new", "fans").returncode == 0
+    agent.terminate()
+    agent.wait(gpu_node.PATIENCE)
+    # An agent that has not told anything yet.
+    with lock.agent(node.run_dir):
+        held = node.tool("hold", "again", "--timeout", "1")
+    assert held.returncode == exception.EXIT_NO_PLACEMENT, held.stdout
+
+
 def test_a_hold_works_without_an_agent(node: Node) -> None:
     assert node.tool("sync").returncode == 0
     assert node.tool("hold", "no", "agent").returncode == 0

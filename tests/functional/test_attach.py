@@ -352,3 +352,29 @@ def test_a_simulated_node_forgets_its_sysfs(host: AttachNode) -> None:
     node = simulator.SimulatedNode(host.gpus.path)
     node.delete()
     assert not (host.folder / "gpus.json.sysfs").exists()
+
+
+def test_a_command_may_do_what_our_own_steps_may_not(
+    host: AttachNode,
+) -> None:
+    """SR-IOV keeps MIG mode on: an operator's tool may know better."""
+    host.prepare("vfio", apply="command")
+    host.gpus.set_sriov(0, force=True)
+    tool = f"{sys.executable} -m mig_placement.cmd.tool simulate"
+    script = host.folder / "off.sh"
+    script.write_text(
+        f"{tool} sriov {host.gpus.path} 0 off\n"
+        f"{tool} mode {host.gpus.path} 0 off\n"
+        f"{tool} reset {host.gpus.path} 0\n"
+    )
+    host.sections["layout"]["apply_command"] = f"sh {script}"
+    host.write_config()
+    host.layout.write_text(
+        gpu_node.LAYOUT.replace(
+            'mig-enabled: true\n      mig-devices: {"1g.5gb": 7}',
+            "mig-enabled: false",
+        )
+    )
+    host.start_agent()
+    gpu = host.gpus.summary
+    gpu_node.within(lambda: not gpu()["gpus"][0]["mig"])

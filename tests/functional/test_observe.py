@@ -61,3 +61,23 @@ def test_an_instance_that_goes_meanwhile_is_no_fault_of_the_gpu(
         (gpu,) = opened.observe().gpus
     assert not gpu.fault
     assert len(gpu.instances) == 4 - count
+
+
+def test_one_that_goes_meanwhile_hides_no_compute_instances(
+    gpus: simulator.SimulatedNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it looked like as it went is not what others of it are like."""
+    name = "nvmlGpuInstanceGetComputeInstanceProfileInfo"
+    ask, left = getattr(pynvml, name), [0]
+
+    def asked(*arguments: Any) -> Any:
+        if left:
+            gpus.destroy_instance(0, (left.pop(), 1))
+        return ask(*arguments)
+
+    monkeypatch.setattr(pynvml, name, asked)
+    with session.Session() as opened:
+        for _ in range(2):
+            (gpu,) = opened.observe().gpus
+            assert len(gpu.instances) == 3
+            assert all(each.compute_instances for each in gpu.instances)

@@ -15,6 +15,8 @@ import dataclasses
 import os
 import pathlib
 import shlex
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -29,8 +31,9 @@ from mig_placement import keeper
 from mig_placement import picture
 from mig_placement import restore
 from mig_placement import simulator
+from mig_placement.cmd import ending
 from mig_placement.geometry import apply
-from mig_placement.geometry import plan
+from mig_placement.geometry import steps
 from mig_placement.geometry import target
 from mig_placement.geometry import verdict as verdicts
 from mig_placement.hardware import model
@@ -80,7 +83,7 @@ class Node:
             ),
         )
         self.root = self.cloud.create_root(gpu_node.ROOT_NAME)
-        self.on_step: Callable[[int, plan.Step], None] = lambda i, s: None
+        self.on_step: Callable[[int, steps.Step], None] = lambda i, s: None
 
     def declare(self, devices: str) -> None:
         self.layout.write_text(
@@ -237,11 +240,24 @@ def test_in_the_pause_after_a_failure_nothing_is_closed_for_a_restore(
     assert not keeping.expects(seen)
 
 
+def test_a_gpu_that_was_lost_in_its_restore_is_no_success(
+    make: Callable[..., Node],
+) -> None:
+    node = make(options="apply = native\n")
+    node.create([])
+    seen = node.cycle.look()
+    assert seen.node is not None
+    keeping = keeper.Keeper(node.settings, node.cycle, node.nvml)
+    node.gpus.lose_gpu(0)
+    keeping._judge(node.cycle.wanted(seen.node), passes=True)
+    assert keeping.outlook.pause > 0
+
+
 def test_a_restore_shows_its_reason_in_placement(node: Node) -> None:
     reasons: list[frozenset[str]] = []
     name = names.provider_name(gpu_node.ROOT_NAME, "0000:41:00.0")
 
-    def look(index: int, step: plan.Step) -> None:
+    def look(index: int, step: steps.Step) -> None:
         reasons.append(node.cloud.tree(node.root)[name].traits)
 
     node.on_step = look
@@ -404,11 +420,11 @@ def test_a_failed_roll_back_says_exactly_what_exists(node: Node) -> None:
 def test_a_gpu_that_is_lost_in_mid_plan_is_never_offered(
     k: int, node: Node
 ) -> None:
-    steps: list[plan.Step] = []
+    seen: list[steps.Step] = []
 
-    def lose(index: int, step: plan.Step) -> None:
-        steps.append(step)
-        if len(steps) == k:
+    def lose(index: int, step: steps.Step) -> None:
+        seen.append(step)
+        if len(seen) == k:
             node.gpus.lose_gpu(0)
 
     node.on_step = lose
@@ -425,11 +441,11 @@ def test_a_gpu_that_is_lost_in_mid_plan_is_never_offered(
 def test_what_another_tool_does_in_mid_plan_is_found_out(
     node: Node,
 ) -> None:
-    steps: list[plan.Step] = []
+    seen: list[steps.Step] = []
 
-    def meddle(index: int, step: plan.Step) -> None:
-        steps.append(step)
-        if len(steps) == 4:
+    def meddle(index: int, step: steps.Step) -> None:
+        seen.append(step)
+        if len(seen) == 4:
             node.gpus.create_instance(0, "1g.5gb", 1)
 
     node.on_step = meddle
@@ -443,11 +459,11 @@ def test_what_another_tool_does_in_mid_plan_is_found_out(
 def test_an_instance_made_anew_under_an_old_id_is_not_destroyed(
     node: Node,
 ) -> None:
-    steps: list[plan.Step] = []
+    seen: list[steps.Step] = []
 
-    def replace(index: int, step: plan.Step) -> None:
-        steps.append(step)
-        if len(steps) == 1:
+    def replace(index: int, step: steps.Step) -> None:
+        seen.append(step)
+        if len(seen) == 1:
             node.gpus.destroy_instance(0, (4, 4))
             node.gpus.create_instance(0, "3g.20gb", 4)
 
@@ -756,6 +772,60 @@ def test_no_child_of_a_command_outlives_it(
         gpu_node.within(lambda: _has_no_writer(reader), 5)
     finally:
         os.close(reader)
+
+
+def test_a_signal_between_fork_and_wait_leaves_no_child(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = tmp_path / "held"
+    os.mkfifo(held)
+    reader = os.open(held, os.O_RDONLY | os.O_NONBLOCK)
+
+    class Interrupted(subprocess.Popen[bytes]):
+        def _execute_child(self, *arguments: object) -> None:
+            super()._execute_child(*arguments)  # type: ignore[misc]
+            gpu_node.within(lambda: os.read(reader, 1) == b"\n")
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    script = f"exec 3>{held}; echo >&3; sleep 600"
+    try:
+        with pytest.raises(SystemExit), ending.in_order():
+            command.run(f"sh -c {shlex.quote(script)}", 60)
+        gpu_node.within(lambda: _has_no_writer(reader), 5)
+    finally:
+        os.close(reader)
+
+
+class _Unbound:
+    """A GPU that its driver lost, and that takes it back."""
+
+    def __init__(self) -> None:
+        self.bound: list[str] = []
+
+    def is_bound(self, pci_address: str) -> bool:
+        return pci_address in self.bound
+
+    def bind(self, pci_address: str) -> None:
+        self.bound.append(pci_address)
+
+    def sriov(self, _: str) -> None:
+        return None
+
+
+def test_a_gpu_is_bound_again_also_where_a_signal_ends_the_command(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(*_: object) -> bool:
+        raise SystemExit(129)
+
+    node.create([])
+    there = _Unbound()
+    monkeypatch.setattr(nvml, "functions", lambda _: there)
+    monkeypatch.setattr(command, "run", ended)
+    with pytest.raises(SystemExit):
+        node.restorer()._enable_sriov_of(0)
+    assert there.bound == ["0000:41:00.0"]
 
 
 def _has_no_writer(pipe: int) -> bool:

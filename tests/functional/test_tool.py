@@ -16,6 +16,7 @@ import os
 import pathlib
 import shlex
 import signal
+import time
 from typing import Self
 
 import pytest
@@ -562,6 +563,33 @@ def test_an_apply_that_is_told_to_end_leaves_no_tool_behind(
         assert applying.said() == b"", "nobody is left"
     assert not lock.apply_runs(node.run_dir)
     assert node.candidates() == 0
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_an_apply_that_is_told_twice_makes_the_steps_that_it_began(
+    node: Node, first: signal.Signals
+) -> None:
+    """Who sees nothing happen presses Ctrl-C again."""
+    node.gpus.set_delay(200)
+    before = node.gpus.mutations
+    tool = [*node._command("tool"), "apply", "--empty"]
+    applying = node.start(["env", "--default-signal=INT", *tool])
+    gpu_node.within(lambda: node.gpus.mutations > before, 60)
+    applying.send_signal(first)
+    time.sleep(0.1)
+    applying.send_signal(signal.SIGINT)
+    assert lock.apply_runs(node.run_dir)
+    assert applying.wait(gpu_node.PATIENCE) == 128 + first
+    assert node.gpus.summary()["gpus"][0]["instances"] == []
+
+
+def test_apply_empty_leaves_a_pending_mode_alone(node: Node) -> None:
+    node.gpus.create(["A100-40GB"], overwrite=True)
+    node.gpus.set_mig(0, True)
+    before = node.gpus.mutations
+    done = node.tool("apply", "--empty")
+    assert done.returncode == exception.EXIT_OK, done.stdout + done.stderr
+    assert node.gpus.mutations == before
 
 
 def test_an_apply_under_nohup_is_not_ended_by_a_lost_connection(

@@ -16,28 +16,29 @@ import dataclasses
 import pytest
 
 from mig_placement import forecast
-from mig_placement.geometry import plan
+from mig_placement.geometry import gpu_plan
+from mig_placement.geometry import steps
 from mig_placement.geometry import target
 from mig_placement.geometry import verdict
 from mig_placement.hardware import model
 from tests.unit import pictures
 
 _SLOT = target.Located("1g.5gb", model.Placement(0, 1))
-_CREATE = plan.CreateGpuInstance(_SLOT)
+_CREATE = steps.CreateGpuInstance(_SLOT)
 _AMISS = pictures.picture(
     pictures.judged(0, findings=pictures.MISSING),
     pictures.judged(1, findings=pictures.MISSING),
 )
-_USED = plan.InUse(1, _SLOT, "a process")
+_USED = gpu_plan.InUse(1, _SLOT, "a process")
 
 
 def _plan(
-    index: int, *steps: plan.Step, waiting: tuple[plan.InUse, ...] = ()
-) -> plan.GpuPlan:
-    return plan.GpuPlan(pictures.gpu(index), steps, waiting=waiting)
+    index: int, *steps: steps.Step, waiting: tuple[gpu_plan.InUse, ...] = ()
+) -> gpu_plan.GpuPlan:
+    return gpu_plan.GpuPlan(pictures.gpu(index), steps, waiting=waiting)
 
 
-def _next(*plans: plan.GpuPlan, **changes: object) -> str:
+def _next(*plans: gpu_plan.GpuPlan, **changes: object) -> str:
     outlook = dataclasses.replace(
         forecast.Outlook("native", plans),
         **changes,  # type: ignore[arg-type]
@@ -94,7 +95,7 @@ def test_a_restore_is_announced_with_its_instances() -> None:
 
 
 def test_a_step_that_makes_no_instance_is_a_change() -> None:
-    assert _next(_plan(0, plan.SetMode(True))) == "change GPU 0"
+    assert _next(_plan(0, steps.SetMode(True))) == "change GPU 0"
 
 
 def test_a_pause_before_the_next_try_is_said() -> None:
@@ -131,3 +132,11 @@ def test_who_only_watches_waits_for_others() -> None:
     assert said == (
         "wait: [layout] apply is none, another tool restores GPUs 0, 1"
     )
+
+
+def test_what_an_operator_has_to_prepare_a_command_may_do() -> None:
+    blocked = dataclasses.replace(_plan(0), blocked="SR-IOV is on")
+    assert _next(blocked) == "wait: an operator has to prepare GPU 0"
+    assert _next(blocked, apply="command") == "run apply_command"
+    used = dataclasses.replace(blocked, waiting=(_USED,))
+    assert _next(used, apply="command").startswith("wait: an operator")

@@ -18,8 +18,10 @@ import pytest
 from mig_placement import exception
 from mig_placement import restore
 from mig_placement.geometry import functions
+from mig_placement.geometry import gpu_plan
 from mig_placement.geometry import layout
 from mig_placement.geometry import plan
+from mig_placement.geometry import steps
 from mig_placement.geometry import target
 from mig_placement.geometry import verdict
 from mig_placement.hardware import model
@@ -161,9 +163,9 @@ def _plan(
     declared: layout.GpuLayout,
     way: functions.Way,
     in_use: tuple[int, ...] = (),
-) -> plan.GpuPlan:
+) -> gpu_plan.GpuPlan:
     held = [
-        plan.InUse(0, target.located(gpu.instances[place]), "a VM")
+        gpu_plan.InUse(0, target.located(gpu.instances[place]), "a VM")
         for place in in_use
     ]
     wanted = layout.NodeLayout("x", "", {0: declared})
@@ -185,6 +187,16 @@ def test_sriov_comes_before_the_instances() -> None:
 def test_instances_in_use_keep_sriov_off() -> None:
     assert "EnableSriov" in _steps(_gpu(), _layout("1g.5gb"), _MDEV)
     assert _steps(_gpu(1), _layout("1g.5gb"), _MDEV, in_use=(0,)) == []
+
+
+@pytest.mark.parametrize("way", [_MDEV, _VFIO])
+def test_what_waits_for_sriov_loses_nothing_meanwhile(
+    way: functions.Way,
+) -> None:
+    one = _plan(_gpu(2), _layout("1g.5gb", "1g.5gb"), way, in_use=(0,))
+    assert one.steps == ()
+    assert len(one.after) == 2
+    assert [each.slot.placement.start for each in one.waiting] == [0]
 
 
 def test_types_come_after_the_instances() -> None:
@@ -232,6 +244,61 @@ def test_a_type_that_needs_no_instance_is_left_alone() -> None:
     assert _steps(gpu, layout.GpuLayout(False, (), 1), _VFIO) == []
 
 
+def _undivided(profile: str) -> layout.GpuLayout:
+    return layout.GpuLayout(
+        True, (layout.DeclaredInstance(profile, None, None),), 1
+    )
+
+
+@pytest.mark.parametrize("mig", [True, False])
+def test_a_function_with_somebody_elses_type_is_named(mig: bool) -> None:
+    """It may be a VM's that is shut off, and the driver refuses another."""
+    gpu = dataclasses.replace(
+        _gpu(0, _function(0, current_type=471), _function(1)),
+        mig_mode=mig,
+        mig_pending=mig,
+    )
+    one = _plan(gpu, _undivided("1g.5gb"), _VFIO)
+    assert one.steps == ()
+    (line,) = restore.waiting_lines(one)
+    assert line.startswith("GPU 0: waiting for 0000:c1:00.4 to lose a vGPU")
+
+
+@pytest.mark.parametrize(("mig", "waits"), [(True, False), (False, True)])
+def test_a_type_on_a_spare_function_is_only_in_the_way_of_mig(
+    mig: bool, waits: bool
+) -> None:
+    gpu = dataclasses.replace(
+        _gpu(0, _function(0), _function(1, current_type=471)),
+        mig_mode=mig,
+        mig_pending=mig,
+    )
+    assert _plan(gpu, _undivided("1g.5gb"), _VFIO).waits == waits
+
+
+@pytest.mark.parametrize("way", [_MDEV, functions.Way()])
+def test_only_vfio_takes_types_away(way: functions.Way) -> None:
+    """They may be those of VMs that are shut off, under another option."""
+    gpu = _gpu(1, _function(0, current_type=463, gi_id=0))
+    assert _steps(gpu, _undivided("1g.5gb"), way) == []
+    assert _steps(gpu, _undivided("2g.10gb"), functions.Way()) == [
+        "ClearVgpuType",
+        "DestroyGpuInstance",
+        "CreateGpuInstance",
+    ]
+
+
+@pytest.mark.parametrize("way", [_MDEV, _VFIO])
+def test_what_cannot_be_attached_is_not_planned(way: functions.Way) -> None:
+    divided = layout.GpuLayout(
+        True,
+        (layout.DeclaredInstance("3g.20gb", None, ("1c.3g.20gb",) * 3),),
+        1,
+    )
+    with pytest.raises(exception.LayoutError, match="is divided"):
+        _plan(_gpu(1, _function(0)), divided, way)
+
+
 @pytest.mark.parametrize("way", [_MDEV, _VFIO])
 def test_a_vm_s_instance_gets_no_compute_instance(way: functions.Way) -> None:
     """The guest makes its own; the host never does while the VM runs."""
@@ -240,7 +307,7 @@ def test_a_vm_s_instance_gets_no_compute_instance(way: functions.Way) -> None:
     made = [
         step.slot.placement.start
         for step in one.steps
-        if isinstance(step, plan.CreateComputeInstance)
+        if isinstance(step, steps.CreateComputeInstance)
     ]
     assert made == [1]
     assert [each.slot.placement.start for each in one.waiting] == [0]
@@ -274,9 +341,10 @@ def test_with_sriov_on_nothing_is_destroyed_to_switch_mig_off(
     assert one.steps == ()
     assert one.waits
     assert one.after == tuple(map(target.located, gpu.instances))
-    (line,) = restore.waiting_lines(one)
+    line, *users = restore.waiting_lines(one)
     assert line.startswith("GPU 0: waiting for SR-IOV to be switched off")
     assert line.endswith(f"sriov-manage -d {gpu.pci_address}")
+    assert len(users) == len(in_use)
 
 
 def test_mig_that_is_off_waits_for_nothing() -> None:

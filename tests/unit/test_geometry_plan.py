@@ -19,10 +19,12 @@ import pytest
 from hypothesis import strategies as st
 
 from mig_placement.geometry import compare
+from mig_placement.geometry import gpu_plan
 from mig_placement.geometry import layout
 from mig_placement.geometry import matching
 from mig_placement.geometry import plan
 from mig_placement.geometry import solver
+from mig_placement.geometry import steps
 from mig_placement.geometry import target
 from mig_placement.hardware import model
 from tests.unit.data import models
@@ -63,18 +65,18 @@ class _Hardware:
             for each in gpu.instances
         }
 
-    def run(self, steps: collections.abc.Iterable[plan.Step]) -> None:
-        for step in steps:
+    def run(self, todo: collections.abc.Iterable[steps.Step]) -> None:
+        for step in todo:
             match step:
-                case plan.SetMode(enable):
+                case steps.SetMode(enable):
                     self._set_mode(enable)
-                case plan.DestroyComputeInstance(gi_id, ci):
+                case steps.DestroyComputeInstance(gi_id, ci):
                     self._destroy_ci(gi_id, ci)
-                case plan.DestroyGpuInstance(gi_id, slot):
+                case steps.DestroyGpuInstance(gi_id, slot):
                     self._destroy_gi(gi_id, slot)
-                case plan.CreateGpuInstance(slot):
+                case steps.CreateGpuInstance(slot):
                     self._create_gi(slot)
-                case plan.CreateComputeInstance(slot, profile):
+                case steps.CreateComputeInstance(slot, profile):
                     self._create_ci(slot, profile)
 
     def _set_mode(self, enable: bool) -> None:
@@ -135,7 +137,7 @@ class _Hardware:
 class _Case:
     gpu: model.Gpu
     wanted: layout.GpuLayout
-    in_use: tuple[plan.InUse, ...] = ()
+    in_use: tuple[gpu_plan.InUse, ...] = ()
     allowed: frozenset[tuple[int, Located]] = frozenset()
 
     @property
@@ -150,7 +152,7 @@ class _Case:
             if (0, each.slot) not in self.allowed
         )
 
-    def plan(self) -> plan.GpuPlan:
+    def plan(self) -> gpu_plan.GpuPlan:
         (found,) = plan.plan(
             models.node(self.gpu), self.layout, self.in_use, self.allowed
         )
@@ -258,7 +260,7 @@ def _cases(draw: st.DrawFn, *, used: bool = True) -> _Case:
     return _Case(
         gpu,
         wanted,
-        tuple(plan.InUse(0, each, "a process") for each in sorted(in_use)),
+        tuple(gpu_plan.InUse(0, each, "a process") for each in sorted(in_use)),
         frozenset((0, each) for each in allowed),
     )
 
@@ -348,11 +350,11 @@ def test_an_instance_as_declared_is_not_touched(case: _Case) -> None:
     touched = {
         step.gi_id
         for step in todo.steps
-        if isinstance(step, plan.DestroyComputeInstance)
+        if isinstance(step, steps.DestroyComputeInstance)
     } | {
         next(i.gi_id for i in kept if target.located(i) == step.slot)
         for step in todo.steps
-        if isinstance(step, plan.CreateComputeInstance)
+        if isinstance(step, steps.CreateComputeInstance)
         and step.slot in map(target.located, kept)
     }
     assert len({i.gi_id for i in kept} - touched) >= len(as_declared)
@@ -366,7 +368,7 @@ def test_what_waited_is_all_that_goes_when_it_is_free(case: _Case) -> None:
     gone = [
         step
         for step in freed.plan().steps
-        if isinstance(step, plan.DestroyGpuInstance)
+        if isinstance(step, steps.DestroyGpuInstance)
     ]
     assert len(gone) <= len(first.waiting)
     assert freed.plan().missing == ()
@@ -383,7 +385,7 @@ def test_disturbed_is_exactly_what_is_in_use_and_loses_something(
         by_id[step.gi_id]
         for step in todo.steps
         if isinstance(
-            step, plan.DestroyComputeInstance | plan.DestroyGpuInstance
+            step, steps.DestroyComputeInstance | steps.DestroyGpuInstance
         )
     }
     assert {e.slot for e in todo.disturbed} == lost & {
@@ -392,7 +394,7 @@ def test_disturbed_is_exactly_what_is_in_use_and_loses_something(
     assert {(0, each.slot) for each in todo.disturbed} <= case.allowed
 
 
-def _lines(todo: plan.GpuPlan) -> list[str]:
+def _lines(todo: gpu_plan.GpuPlan) -> list[str]:
     return [str(step) for step in todo.steps]
 
 
@@ -414,13 +416,13 @@ def _declared(
     return layout.GpuLayout(True, tuple(found), 1)
 
 
-def _used(*slots: str) -> tuple[plan.InUse, ...]:
+def _used(*slots: str) -> tuple[gpu_plan.InUse, ...]:
     found = []
     for text in slots:
         profile, _, place = text.partition("@")
         start, size = map(int, place.split(":"))
         slot = Located(profile, model.Placement(start, size))
-        found.append(plan.InUse(0, slot, "a process"))
+        found.append(gpu_plan.InUse(0, slot, "a process"))
     return tuple(found)
 
 

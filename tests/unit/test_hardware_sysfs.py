@@ -11,6 +11,7 @@
 # under the License.
 """Reading and writing a sysfs, of a simulated node and a hostile one."""
 
+import errno
 import pathlib
 import tracemalloc
 
@@ -88,6 +89,43 @@ def test_what_a_vm_holds_is_not_cleared(tmp_path: pathlib.Path) -> None:
         there.set_type(_VF, 0)
     node.set_vm(_VF, running=False)
     there.set_type(_VF, 0)
+
+
+def test_a_plug_in_that_is_not_gone_yet_is_waited_for(
+    tmp_path: pathlib.Path,
+) -> None:
+    node, _ = _node(tmp_path, "vfio")
+    node.set_sriov(0)
+    node.create_instance(0, "1g.5gb")
+    refusals = [errno.EBUSY, errno.EBUSY]
+
+    def write(path: str, text: str) -> None:
+        if text.strip() == "0" and refusals:
+            raise OSError(refusals.pop(), "busy")
+        node.write_sysfs(path, text)
+
+    there = sysfs.Sysfs(pathlib.Path(node.sysfs_root), write)
+    there.set_type(_VF, 463)
+    there.set_type(_VF, 0)
+    assert not refusals
+    seen = there.sriov(_PF)
+    assert seen is not None
+    assert not seen.functions[0].current_type
+
+
+@pytest.mark.parametrize("text", ["-1", "4294967295", "N/A", ""])
+def test_a_vgpu_may_have_no_instance(
+    tmp_path: pathlib.Path, text: str
+) -> None:
+    there = _device(tmp_path, sriov_totalvfs="16")
+    (tmp_path / _DEVICE / "virtfn0").symlink_to(f"../{_VF}")
+    folder = tmp_path / f"bus/pci/devices/{_VF}/nvidia"
+    folder.mkdir(parents=True)
+    (folder / "current_vgpu_type").write_text("471\n")
+    (folder / "gpu_instance_id").write_text(text)
+    seen = there.sriov(_PF)
+    assert seen is not None
+    assert seen.functions[0].gi_id is None
 
 
 def test_every_function_lists_all_mdev_types(tmp_path: pathlib.Path) -> None:

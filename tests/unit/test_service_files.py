@@ -192,3 +192,10 @@ def test_root_reads_no_file_of_a_user_who_does_not_own_the_directory(
         files.read_json(path)
     os.chown(tmp_path, 65534, 65534)
     assert files.read_json(path) == 1
+
+
+@pytest.mark.parametrize("name", ["gone", "a\0b", "x" * 300])
+def test_what_cannot_be_looked_at_has_no_signature(
+    tmp_path: pathlib.Path, name: str
+) -> None:
+    assert files.signature(tmp_path / name) is None

@@ -70,10 +70,28 @@ def test_who_tells_of_what_it_sees_is_not_disturbed(
 def test_who_tells_knows_that_the_geometry_changes(
     tmp_path: pathlib.Path,
 ) -> None:
-    with lock.apply(tmp_path), lock.undisturbed(tmp_path):
+    with lock.apply(tmp_path), lock.undisturbed(tmp_path) as is_free:
         assert lock.apply_runs(tmp_path)
-    with lock.undisturbed(tmp_path):
+        assert not is_free
+    with lock.undisturbed(tmp_path) as is_free:
         assert not lock.apply_runs(tmp_path)
+        assert is_free
+
+
+def test_who_is_woken_finds_the_lock_free(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[bool] = []
+    utime = os.utime
+
+    def woken(file: int) -> None:
+        utime(file)
+        found.append(lock.apply_runs(tmp_path))
+
+    monkeypatch.setattr(os, "utime", woken)
+    with lock.apply(tmp_path):
+        pass
+    assert found == [False]
 
 
 @pytest.mark.parametrize("umask", [0, 0o077])

@@ -19,6 +19,7 @@ while Placement is down.
 
 from typing import Any
 
+from keystoneauth1 import exceptions
 from keystoneauth1 import loading
 from oslo_config import cfg
 
@@ -49,6 +50,26 @@ def adapter(conf: cfg.ConfigOpts, service: remote.Service) -> Any:
     """
     made = session(conf, service)
     with service.options_checked():
-        return loading.load_adapter_from_conf_options(
-            conf, service.group, session=made
+        return _Renewing(
+            loading.load_adapter_from_conf_options(
+                conf, service.group, session=made
+            )
         )
+
+
+class _Renewing:
+    """An adapter that asks for a new catalog where the service is in none.
+
+    keystoneauth keeps one for as long as its token lasts, hours perhaps,
+    and an operator adds the endpoint meanwhile.
+    """
+
+    def __init__(self, adapter: Any) -> None:
+        self._adapter = adapter
+
+    def request(self, url: str, method: str, **kwargs: Any) -> Any:
+        try:
+            return self._adapter.request(url, method, **kwargs)
+        except (exceptions.EndpointNotFound, exceptions.EmptyCatalog):
+            self._adapter.invalidate()
+            raise

@@ -177,6 +177,7 @@ def check(
         *_gate(name, extra_specs),
         *_marks(name, ask, extra_specs, known),
         *_crowded(name, ask, known),
+        *_mixed(name, ask, known),
         *_pairs(name, ask, known),
         *_policy(name, ask, extra_specs),
         *_unknown(name, ask, known),
@@ -244,18 +245,37 @@ def _crowded(name: str, ask: Asked, known: Known) -> _Findings:
             )
 
 
+def _mixed(name: str, ask: Asked, known: Known) -> _Findings:
+    """A group is met by one provider; Nova's have one class each, those of
+    functions in mdev and those of cards in vfio."""
+    if known.attach == "none":
+        return
+    groups: dict[str, list[str]] = collections.defaultdict(list)
+    for suffix, resource_class in sorted(ask.units):
+        if suffix:
+            groups[suffix].append(resource_class)
+    for suffix, classes in groups.items():
+        if len(classes) > 1:
+            yield Finding(
+                name,
+                f"asks for {' and '.join(classes)} in the group {suffix}, and"
+                " no provider has both: no host is found",
+                "ask for each in a group of its own, with group_policy=none",
+            )
+
+
 def _pairs(name: str, ask: Asked, known: Known) -> _Findings:
     """In vfio the class is the gate and the alias attaches."""
     for resource_class in sorted(ask.classes):
         units = ask.amount(resource_class)
         devices = ask.devices.get(resource_class, 0)
         if devices > units:
-            key = f"resources{flavors.GROUP}:{resource_class}"
+            keys = _with_more(ask, resource_class, devices - units)
             yield Finding(
                 name,
                 f"its alias attaches {devices} devices for {units} units of"
                 f" {resource_class}: they go past the gate",
-                flavors.set_command(name, {key: str(devices)}),
+                flavors.set_command(name, keys),
             )
         elif units > devices and known.attach == "vfio":
             yield Finding(
@@ -264,6 +284,17 @@ def _pairs(name: str, ask: Asked, known: Known) -> _Findings:
                 f" {devices} devices: the VM would lack what it paid for",
                 f"add the profile's alias to {flavors.ALIAS}",
             )
+
+
+def _with_more(ask: Asked, resource_class: str, count: int) -> dict[str, str]:
+    """The key that asks for so many units more."""
+    there = [
+        (suffix, amount)
+        for (suffix, name), amount in sorted(ask.units.items())
+        if name == resource_class
+    ]
+    suffix, amount = there[0] if there else (flavors.GROUP, 0)
+    return {f"resources{suffix}:{resource_class}": str(amount + count)}
 
 
 def _policy(name: str, ask: Asked, extra_specs: ExtraSpecs) -> _Findings:

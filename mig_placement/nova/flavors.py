@@ -14,6 +14,7 @@
 
 import collections.abc
 import dataclasses
+import re
 import shlex
 
 from mig_placement import exception
@@ -25,6 +26,8 @@ ALIAS = "pci_passthrough:alias"
 NODE_READY = f"trait:{names.NODE_READY}"
 REQUIRED = "required"
 _RESOURCES = f"resources{GROUP}:"
+# As Nova reads it, whatever the group.
+_ASKS = re.compile(r"resources[a-zA-Z0-9_-]{0,64}:([A-Z0-9_]+)")
 
 # The first with "trait create".
 _TRAIT_CREATE = "openstack --os-placement-api-version 1.6 trait create"
@@ -214,9 +217,11 @@ def change(wanted: Flavor, found: Flavor | None) -> Change:
     """
     if found is None:
         return Change(wanted, True, wanted.extra_specs)
+    elsewhere = _elsewhere(wanted, found)
     keys = {
         key: _merged(key, value, found.extra_specs.get(key, ""))
         for key, value in wanted.extra_specs.items()
+        if not (elsewhere and _is_of_group(key))
     }
     differing = {
         key: value
@@ -226,6 +231,7 @@ def change(wanted: Flavor, found: Flavor | None) -> Change:
     merged = dataclasses.replace(wanted, id=found.id)
     remarks = (
         *_other_size(wanted, found),
+        *elsewhere,
         *_other_amounts(wanted, found),
         *_other_keys(wanted, found),
     )
@@ -263,6 +269,24 @@ def _other_amounts(
             continue
         if have not in ("", want):
             yield _printable(f"{key} is {have}, not {want}")
+
+
+def _elsewhere(wanted: Flavor, found: Flavor) -> list[str]:
+    """Remarks on keys of other groups that ask for the slice already: with
+    one more a VM would take one more. None where ours is there as well."""
+    ours = [key for key in wanted.extra_specs if key.startswith(_RESOURCES)]
+    if any(key in found.extra_specs for key in ours):
+        return []
+    classes = {key.removeprefix(_RESOURCES) for key in ours}
+    return [
+        _printable(f"asks for it as {key}={value}")
+        for key, value in sorted(found.extra_specs.items())
+        if (match := _ASKS.fullmatch(key)) and match[1] in classes
+    ]
+
+
+def _is_of_group(key: str) -> bool:
+    return key.startswith(_RESOURCES) or key == ready()
 
 
 def _other_size(

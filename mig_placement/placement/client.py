@@ -85,23 +85,32 @@ class Client:
 
         :raises RootNotFound: nova-compute has not made it yet.
         """
-        for provider in self._providers(name=name):
-            if provider.parent_uuid is None:
+        found = [
+            each
+            for each in self._providers(name=name)
+            if each.parent_uuid is None
+        ]
+        for provider in found:
+            # MySQL takes names that differ in case for the same.
+            if provider.name == name:
                 return provider
         raise exception.RootNotFound(
             f"there is no compute root provider {name} yet",
             where="Placement",
-            mend="start nova-compute, or set [agent] hypervisor_hostname to"
+            mend=_spelt_otherwise(name, found)
+            or "start nova-compute, or set [agent] hypervisor_hostname to"
             " the name that 'openstack hypervisor list' shows",
         )
 
     def named(self, name: str) -> model.Provider | None:
         """The provider of that name, wherever it is; names are unique."""
-        return next(iter(self._providers(name=name)), None)
+        found = self._providers(name=name)
+        return next((each for each in found if each.name == name), None)
 
     def provider(self, uuid: str) -> model.Provider | None:
         """A provider without inventories and traits; None: there is none."""
-        return next(iter(self._providers(uuid=uuid)), None)
+        found = self._providers(uuid=uuid)
+        return next((each for each in found if each.uuid == uuid), None)
 
     def tree(self, root_uuid: str) -> tuple[model.Provider, ...]:
         """All providers under a root, without inventories and traits."""
@@ -222,3 +231,13 @@ class Client:
             yield
         finally:
             self._observe(method, time.monotonic() - start)
+
+
+def _spelt_otherwise(
+    name: str, found: collections.abc.Iterable[model.Provider]
+) -> str:
+    """What to set where Nova writes the name in another case."""
+    for each in found:
+        if each.name.lower() == name.lower():
+            return f"set [agent] hypervisor_hostname to {each.name}"
+    return ""

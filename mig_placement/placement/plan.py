@@ -381,6 +381,8 @@ def _prepare(tree: model.Tree, desired: model.Desired) -> Action | None:
 
 def _open_provider(tree: model.Tree, desired: model.Desired) -> Action | None:
     for have, want in _pairs(tree, desired):
+        # READY first: whoever closes after a write of unknown outcome takes
+        # it off again, which makes the generation of that write an old one.
         if have.traits != want.traits:
             return PutTraits(Stage.OPEN, have, want.traits)
         if have.inventories != want.inventories:

@@ -225,7 +225,7 @@ class Synchronizer:
     def _reconsider(self, conflict: refusals.ConflictError) -> None:
         """Forget what the refused write was decided on."""
         LOG.debug("Placement changed meanwhile: %s", conflict)
-        if conflict.code == _NAME_TAKEN:
+        if conflict.code == _NAME_TAKEN and not self._is_there(conflict):
             raise exception.PlacementConflict(
                 f"the name is taken by a provider outside of this node's tree"
                 f" ({conflict.action})",
@@ -240,6 +240,14 @@ class Synchronizer:
             self._renew(action.provider)
         else:
             self._forget()
+
+    def _is_there(self, conflict: refusals.ConflictError) -> bool:
+        """Whether another process of ours has made it meanwhile."""
+        action, tree = conflict.action, self._tree
+        if not isinstance(action, plan.CreateProvider) or tree is None:
+            return False
+        found = self._client.named(action.name)
+        return found is not None and found.parent_uuid == tree.root.uuid
 
     def _renew(self, provider: model.Provider) -> None:
         """Read again what somebody else wrote to, and nothing besides: the

@@ -236,7 +236,7 @@ class Trickle:
 
     def __call__(self, talk: Talk) -> None:
         answer = talk.forward()
-        for byte in wire_format(_last(answer)):
+        for byte in wire_format(last(answer)):
             talk.send_raw(bytes([byte]), status=answer.status)
             if not talk.pause(self.pause):
                 return
@@ -251,7 +251,7 @@ class Huge:
     def __call__(self, talk: Talk) -> None:
         head = (
             b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-            b"Connection: close\r\n"  # as in _last()
+            b"Connection: close\r\n"  # as in last()
             b"Content-Length: %d\r\n\r\n" % (self.size + 2)
         )
         talk.send_raw(head + b'"', status=200)
@@ -271,8 +271,9 @@ def wire_format(answer: Answer) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + answer.body
 
 
-def _last(answer: Answer) -> Answer:
-    # Said, or the client would ask again on what is being closed.
+def last(answer: Answer) -> Answer:
+    """The same, and it says that the connection closes, or a client would
+    ask again on it."""
     return dataclasses.replace(
         answer, headers={**answer.headers, "Connection": "close"}
     )

@@ -117,6 +117,23 @@ class KeystoneProcess(server_process.ServerProcess):
             str(self._token_seconds),
         ]
 
+    def publish(self, url: str) -> None:
+        """Add Placement's endpoints to the catalog, as an operator does."""
+        session = _session(self.auth_url, _ADMIN)
+        catalog = {"endpoint_override": self.auth_url}
+        service = {"type": "placement", "name": "placement"}
+        made = session.post(
+            "/services", json={"service": service}, **catalog
+        ).json()["service"]
+        for interface in ("public", "internal", "admin"):
+            endpoint = {
+                "service_id": made["id"],
+                "region_id": REGION,
+                "interface": interface,
+                "url": url,
+            }
+            session.post("/endpoints", json={"endpoint": endpoint}, **catalog)
+
     def placement_config(self) -> dict[str, dict[str, str]]:
         """More of placement.conf: tokens are checked here."""
         return {
@@ -149,15 +166,19 @@ class SecuredPlacement:
         self, account: Account = AGENT, *, auth_url: str = ""
     ) -> ksa_session.Session:
         """A session with an account's password."""
-        auth = v3.Password(
-            auth_url or self.keystone.auth_url,
-            username=account.name,
-            password=account.password,
-            project_name=PROJECT,
-            user_domain_id=DOMAIN,
-            project_domain_id=DOMAIN,
-        )
-        return ksa_session.Session(auth=auth)
+        return _session(auth_url or self.keystone.auth_url, account)
+
+
+def _session(auth_url: str, account: Account) -> ksa_session.Session:
+    auth = v3.Password(
+        auth_url,
+        username=account.name,
+        password=account.password,
+        project_name=PROJECT,
+        user_domain_id=DOMAIN,
+        project_domain_id=DOMAIN,
+    )
+    return ksa_session.Session(auth=auth)
 
 
 def running_pair() -> Iterator[SecuredPlacement]:

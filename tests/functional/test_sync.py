@@ -15,6 +15,7 @@ import contextlib
 import dataclasses
 import functools
 import math
+import threading
 import time
 from collections.abc import Iterator
 
@@ -575,6 +576,75 @@ def test_a_name_taken_outside_of_the_tree_is_said(node: Node) -> None:
     node.cloud.create_child(other, _GPU)
     with pytest.raises(exception.PlacementConflict, match="name is taken"):
         node.tell(_open(7))
+
+
+def test_a_provider_that_another_process_made_meanwhile_is_taken(
+    node: Node,
+) -> None:
+    """Such as 'mig-placement sync' beside an agent."""
+    node.recorder.before(
+        "POST",
+        "/resource_providers$",
+        lambda: node.cloud.create_child(node.root, _GPU),
+        times=1,
+    )
+    node.tell(_open(7))
+    assert node.candidates() == 1
+
+
+def test_a_root_in_another_case_is_not_taken_for_ours() -> None:
+    """MySQL finds it; nothing else that goes by its name would be found."""
+    uuid = "11111111-2222-3333-4444-555555555555"
+    root = {
+        "uuid": uuid,
+        "name": pictures.ROOT_NAME.upper(),
+        "generation": 1,
+        "parent_provider_uuid": None,
+        "root_provider_uuid": uuid,
+    }
+    with _answering({"resource_providers": [root]}) as asked:
+        with pytest.raises(exception.RootNotFound) as caught:
+            asked.find_root(pictures.ROOT_NAME)
+        assert pictures.ROOT_NAME.upper() in str(caught.value)
+        assert asked.named(pictures.ROOT_NAME) is None
+        assert asked.provider(uuid[::-1]) is None
+
+
+class _Later:
+    """A write that a proxy gave up, and that is applied in the end."""
+
+    def __init__(self) -> None:
+        self.due = threading.Event()
+        self.done = threading.Event()
+        self.status = 0
+
+    def __call__(self, talk: faults.Talk) -> None:
+        talk.send(faults.last(faults.html(504)))
+        self.due.wait(20)
+        self.status = talk.forward().status
+        self.done.set()
+
+
+def test_an_opening_write_that_comes_late_opens_nothing(
+    placement_tcp: placement_app.TcpPlacement,
+) -> None:
+    """READY goes on before inventories do: to close takes it off, and the
+    generation of the late write is an old one then."""
+    cloud = placement_tcp.cloud
+    cloud.create_root(pictures.ROOT_NAME)
+    with faulty_server.FaultProxy(placement_tcp.url) as proxy:
+        node = sync.Synchronizer(_client(proxy.url), pictures.ROOT_NAME)
+        node.sync(_decide(_open(7)))
+        node.sync(_decide(_missing(7)))
+        late = _Later()
+        proxy.add(late, method="PUT", path="/inventories$", times=1)
+        with pytest.raises(exception.PlacementUnreachable):
+            node.sync(_decide(_open(7)))
+        node.sync(_decide(_missing(7)))
+        late.due.set()
+        assert late.done.wait(20)
+    assert late.status == 409
+    assert not cloud.candidates(_ONE)
 
 
 def test_a_child_of_somebody_elses_is_left_alone(node: Node) -> None:

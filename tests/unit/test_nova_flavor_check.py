@@ -128,6 +128,19 @@ def test_a_flavor_that_asks_for_none_of_ours_is_not_judged(
             id="two units of one function",
         ),
         pytest.param(
+            "mdev",
+            {**KEY, f"resources_MIG:{OTHER}": "1", **GATE, **MARK},
+            "in the group _MIG, and no provider has both",
+            id="two classes of one function",
+        ),
+        pytest.param(
+            "vfio",
+            {**KEY, f"resources_MIG:{OTHER}": "1", **GATE}
+            | {"pci_passthrough:alias": "mig-1g-5gb:1,mig-2g-10gb:1"},
+            "in the group _MIG, and no provider has both",
+            id="two classes of one card",
+        ),
+        pytest.param(
             "vfio", {**KEY, **GATE}, "0 devices: the VM", id="no alias"
         ),
         pytest.param(
@@ -286,6 +299,13 @@ def test_everything_wrong_is_told() -> None:
             {**ALIAS, **GATE},
             "openstack flavor set --property"
             " resources_MIG:CUSTOM_MIG_1G_5GB=1 'a b'",
+        ),
+        (
+            "vfio",
+            {f"resources:{CLASS}": "1", **GATE}
+            | {"pci_passthrough:alias": "mig-1g-5gb:3"},
+            "openstack flavor set --property"
+            " resources:CUSTOM_MIG_1G_5GB=3 'a b'",
         ),
         (
             "none",

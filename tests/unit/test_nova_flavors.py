@@ -242,6 +242,24 @@ def test_another_amount_is_remarked_and_not_changed(
     assert change.remarks == (f"{key} is {have}, not 1",)
 
 
+@pytest.mark.parametrize("attach", ["none", "mdev", "vfio"])
+@pytest.mark.parametrize("suffixes", [("",), ("_A",), ("_MIG1", "_MIG2")])
+def test_what_asks_in_another_group_is_not_asked_for_twice(
+    suffixes: tuple[str, ...], attach: str
+) -> None:
+    made = _one(attach=attach)
+    ours = {"resources_MIG:CUSTOM_MIG_1G_5GB", flavors.ready()}
+    there = {f"resources{each}:CUSTOM_MIG_1G_5GB": "1" for each in suffixes}
+    specs = {k: v for k, v in made.extra_specs.items() if k not in ours}
+    del specs[flavors.NODE_READY]
+    found = dataclasses.replace(made, extra_specs={**specs, **there})
+    change = flavors.change(made, found)
+    assert change.extra_specs == {flavors.NODE_READY: "required"}
+    assert change.remarks == tuple(
+        f"asks for it as {key}=1" for key in sorted(there)
+    )
+
+
 def test_a_remark_is_fit_for_a_terminal() -> None:
     change = flavors.change(_one(), _found(resources_MIG__X="\x1b[2J"))
     assert change.remarks[0].isprintable()

@@ -586,9 +586,8 @@ def test_a_provider_that_another_process_made_meanwhile_is_taken(
         "POST",
         "/resource_providers$",
         lambda: node.cloud.create_child(node.root, _GPU),
-        times=1,
     )
-    node.tell(_open(7))
+    node.synchronizer.sync(_decide(_open(7)))
     assert node.candidates() == 1
 
 

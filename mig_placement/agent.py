@@ -321,6 +321,10 @@ class Agent:
             return dataclasses.replace(report, root_missing=True)
         finally:
             self._follow(seen, told=told)
+            if seen.is_held:
+                # Not before: to close does not wait for who waits on NVML.
+                # So that GPUs can be reset and SR-IOV set up meanwhile.
+                self.let_go()
         return self._report(seen)
 
     def _report(

@@ -134,8 +134,6 @@ class Observer:
         self._unjudged.extend(events)
         held = hold.read(self._settings.state_dir)
         if held is not None:
-            # So that GPUs can be reset and SR-IOV set up meanwhile.
-            self._nvml.let_go()
             # The release of it forgets what XIDs said, these too.
             self._unjudged.clear()
             return picture.closed(verdicts.Reason.HOLD, str(held))
@@ -247,10 +245,11 @@ class Cycle(Observer):
         :raises PlacementError: it does not hold that now.
         """
         try:
-            self.tell(seen)
+            outcome = self.tell(seen)
         except exception.RootNotFound:
             return None
-        return self.read()
+        # Without a write, what was read to decide that is what it holds.
+        return self.read() if outcome.actions else self.usages()
 
     def read(self) -> model_of_placement.Tree | None:
         """What Placement holds now; None where it knows no such node.

@@ -17,15 +17,25 @@ making a proxy asks the service for its versions, when an agent must start
 while Placement is down.
 """
 
+import collections.abc
+import contextlib
+import importlib.metadata
 from typing import Any
 
 from keystoneauth1 import exceptions
 from keystoneauth1 import loading
 from oslo_config import cfg
+from stevedore import extension
 
 from mig_placement import remote
 from mig_placement import transport
 from mig_placement.conf import credentials
+
+_PLUGINS = "keystoneauth1.plugin"
+# Of keystoneauth's own plugins those that services have.
+_COMMON = frozenset(
+    {"admin_token", "password", "v3applicationcredential", "v3password"}
+)
 
 
 def session(conf: cfg.ConfigOpts, service: remote.Service) -> Any:
@@ -35,12 +45,31 @@ def session(conf: cfg.ConfigOpts, service: remote.Service) -> Any:
     """
     group = service.group
     with service.options_checked():
-        auth = loading.load_auth_from_conf_options(conf, group)
+        section = credentials.plugin_group(conf, group)
+        with _known_plugins(conf[section].auth_type):
+            auth = loading.load_auth_from_conf_options(conf, group)
         made = loading.load_session_from_conf_options(conf, group, auth=auth)
         credentials.refuse_passwords_in_urls(conf, group)
         credentials.require_password(conf, group)
         transport.guard(made)
         return made
+
+
+@contextlib.contextmanager
+def _known_plugins(name: str | None) -> collections.abc.Iterator[None]:
+    """Spare a common plugin the search for it in the metadata of every
+    distribution, for which the gate would wait at boot (0.1 s)."""
+    known = extension.ExtensionManager.ENTRY_POINT_CACHE
+    if name not in _COMMON or _PLUGINS in known:
+        yield
+        return
+    own = importlib.metadata.distribution("keystoneauth1").entry_points
+    known[_PLUGINS] = list(own.select(group=_PLUGINS))
+    try:
+        yield
+    finally:
+        # Others are to find all that there are.
+        del known[_PLUGINS]
 
 
 def adapter(conf: cfg.ConfigOpts, service: remote.Service) -> Any:

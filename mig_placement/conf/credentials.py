@@ -35,12 +35,18 @@ def register(conf: cfg.ConfigOpts, group: str, service_type: str) -> None:
     conf.set_default("valid_interfaces", ["internal", "public"], group)
 
 
+def plugin_group(conf: cfg.ConfigOpts, group: str) -> str:
+    """Of the group that has the plugin's options: [auth_section] or itself."""
+    return conf[group].auth_section or group
+
+
 def require_password(conf: cfg.ConfigOpts, group: str) -> None:
     """keystoneauth misses it at the first request, with a bare Exception.
 
     :raises ValueError: the plugin asks for a password, and there is none.
     """
-    if conf[group].auth_type in _WITH_PASSWORD and not conf[group].password:
+    found = conf[plugin_group(conf, group)]
+    if found.auth_type in _WITH_PASSWORD and not found.password:
         raise ValueError("password is not set")
 
 
@@ -50,13 +56,14 @@ def refuse_passwords_in_urls(conf: cfg.ConfigOpts, group: str) -> None:
     :raises ValueError: a URL has a user or a password in it.
     """
     # Which options there are is the plugin's choice.
-    for option in {"auth_url", "endpoint_override"} & set(conf[group]):
-        url = conf[group][option] or ""
-        if "@" in parse.urlsplit(url).netloc:
-            raise ValueError(
-                f"{option} has a user or a password in it, which logs would"
-                " show; give them as username and password"
-            )
+    for section in (group, plugin_group(conf, group)):
+        for option in {"auth_url", "endpoint_override"} & set(conf[section]):
+            url = conf[section][option] or ""
+            if "@" in parse.urlsplit(url).netloc:
+                raise ValueError(
+                    f"{option} has a user or a password in it, which logs"
+                    " would show; give them as username and password"
+                )
 
 
 def options(group: str, service_type: str) -> list[cfg.Opt]:

@@ -71,6 +71,12 @@ class Picture:
     wanted: layout.NodeLayout | None = None
     ailments: frozenset[hardware.Ailment] = frozenset()
 
+    @property
+    def is_held(self) -> bool:
+        """Whether an operator closed the node."""
+        found = self.verdict.findings
+        return any(each.reason is verdicts.Reason.HOLD for each in found)
+
     def gpu_verdict(self, gpu: hardware.Gpu) -> verdicts.GpuVerdict | None:
         return next(
             (each for each in self.verdict.gpus if each.index == gpu.index),

@@ -12,16 +12,10 @@
 
 """Real credentials get the real answers."""
 
-import pathlib
-
 import pytest
 from keystoneauth1 import exceptions as ksa_exceptions
 from keystoneauth1 import session as ksa_session
 
-from mig_placement import conf
-from mig_placement import exception
-from mig_placement.demo import placement_server
-from mig_placement.placement import connection
 from tests.functional import faults
 from tests.functional import faulty_server
 from tests.functional import keystone_server
@@ -109,30 +103,3 @@ def test_keystone_comes_back_with_its_accounts(
         secured.session().get_token()
     secured.keystone.start()
     assert _put(secured.session()) in (201, 204)
-
-
-def test_an_endpoint_that_is_made_later_is_found_with_the_same_token(
-    tmp_path: pathlib.Path,
-) -> None:
-    """keystoneauth keeps the catalog for as long as the token lasts."""
-    keystone = keystone_server.KeystoneProcess()
-    placement = placement_server.PlacementProcess(
-        config=keystone.placement_config()
-    )
-    path = tmp_path / "agent.conf"
-    options = keystone_server.AGENT.options(keystone.auth_url).items()
-    path.write_text(
-        "\n".join(["[placement]", *(f"{k} = {v}" for k, v in options)])
-    )
-    try:
-        with keystone, placement:
-            asked = connection.connect(conf.parse([f"--config-file={path}"]))
-            with pytest.raises(
-                exception.PlacementUnreachable, match="catalog"
-            ):
-                asked.find_root("node1")
-            keystone.publish(placement.url)
-            with pytest.raises(exception.RootNotFound):
-                asked.find_root("node1")
-    finally:
-        placement.close()

@@ -51,6 +51,28 @@ except ValueError:
 """
 
 
+# Where keystoneauth finds osprofiler, it imports it.
+_UNUSED = """\
+import importlib.util, sys
+from mig_placement.cmd import start
+
+assert importlib.util.find_spec("osprofiler"), "keystone brings it"
+start._imported("keystoneauth1.session")
+assert "webob" not in sys.modules
+"""
+
+
+def test_what_is_not_used_is_not_imported() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _UNUSED],
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_what_is_seldom_used_is_imported_when_it_is() -> None:
     done = subprocess.run(
         [sys.executable, "-c", _SELDOM],

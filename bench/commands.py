@@ -43,17 +43,19 @@ def report(options: figure.Options) -> figure.Report:
         with node.agent():
             log.wait_for(gate.opens(node.root), began)
             # Round after round: what disturbs, disturbs them all.
-            rounds = [_round(node) for _ in range(_TIMES)]
+            rounds = [_round(node, each) for each in range(_TIMES)]
     medians = {
         name: statistics.median(each[name] for each in rounds) * 1000
-        for name in rounds[0]
+        for name in ("", *_COMMANDS)
     }
     return figure.Report(tuple(_figures(medians, node.size)))
 
 
-def _round(node: gpu_node.Node) -> dict[str, float]:
+def _round(node: gpu_node.Node, first: int) -> dict[str, float]:
+    """:param first: which command is: the one after a pause is slower."""
     empty = gpu_node.seconds([sys.executable, "-c", "pass"])
-    return {"": empty} | {name: node.tool_seconds(name) for name in _COMMANDS}
+    order = _COMMANDS[first:] + _COMMANDS[:first]
+    return {"": empty} | {name: node.tool_seconds(name) for name in order}
 
 
 def _figures(medians: dict[str, float], gpus: int) -> list[figure.Figure]:

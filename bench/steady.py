@@ -87,6 +87,12 @@ def _in_the_process(
         gpus=node.size,
     )
     yield figure.Figure(
+        "of it within the simulated NVML",
+        ticks.inside * 1000,
+        "ms",
+        gpus=node.size,
+    )
+    yield figure.Figure(
         "steady cycle, NVML",
         sum(ticks.nvml.values()),
         "calls",

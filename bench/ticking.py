@@ -41,6 +41,9 @@ from mig_placement.cmd import agent as _service  # noqa: F401
 from mig_placement.service import wake
 from mig_placement.service import way
 
+# Cycles after the others: to look at each call takes time, too.
+_WATCHED = 20
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ticks:
@@ -53,6 +56,7 @@ class Ticks:
     :ivar ended: and until when.
     :ivar cpu: seconds of a core, of one steady cycle.
     :ivar nvml: calls into NVML of one steady cycle, by function.
+    :ivar inside: of its seconds, those within these calls.
     :ivar early: resident memory before the steady cycles, in MiB.
     :ivar late: the same after them.
     """
@@ -64,6 +68,7 @@ class Ticks:
     ended: float
     cpu: float
     nvml: dict[str, int]
+    inside: float
     early: float
     late: float
 
@@ -115,8 +120,9 @@ def _ticks(running: agent.Agent, warm: int, count: int) -> Ticks:
     for _ in range(count):
         running.tick()
     cpu, ended, late = time.process_time() - cpu, time.monotonic(), _resident()
-    with _counted_calls() as calls:
-        running.tick()
+    with _watched_calls() as calls:
+        for _ in range(_WATCHED):
+            running.tick()
     return Ticks(
         count=count,
         began=began,
@@ -124,7 +130,11 @@ def _ticks(running: agent.Agent, warm: int, count: int) -> Ticks:
         steady=steady,
         ended=ended,
         cpu=cpu / count,
-        nvml=dict(calls),
+        nvml={
+            name: round(number / _WATCHED)
+            for name, number in calls.numbers.items()
+        },
+        inside=calls.seconds / _WATCHED,
         early=early,
         late=late,
     )
@@ -135,30 +145,36 @@ def _resident() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-class _Counted:
+class _Watched:
     """Stands before the library that pynvml has loaded."""
 
-    def __init__(self, library: Any, calls: collections.Counter[str]) -> None:
+    def __init__(self, library: Any) -> None:
         self._library = library
-        self._calls = calls
+        self.numbers = collections.Counter[str]()
+        self.seconds = 0.0
 
     def __getattr__(self, name: str) -> collections.abc.Callable[..., Any]:
         function = getattr(self._library, name)
 
-        def counted(*arguments: Any) -> Any:
-            self._calls[name] += 1
-            return function(*arguments)
+        def watched(*arguments: Any) -> Any:
+            self.numbers[name] += 1
+            began = time.thread_time()
+            try:
+                return function(*arguments)
+            finally:
+                self.seconds += time.thread_time() - began
 
-        return counted
+        return watched
 
 
 @contextlib.contextmanager
-def _counted_calls() -> collections.abc.Iterator[collections.Counter[str]]:
-    """Count what is asked of an NVML that is open already."""
-    library, calls = pynvml.nvmlLib, collections.Counter[str]()
-    _load(_Counted(library, calls))
+def _watched_calls() -> collections.abc.Iterator[_Watched]:
+    """See what is asked of an NVML that is open already."""
+    library = pynvml.nvmlLib
+    watched = _Watched(library)
+    _load(watched)
     try:
-        yield calls
+        yield watched
     finally:
         _load(library)
 

@@ -23,8 +23,9 @@ from bench import gate
 from bench import gpu_node
 from bench import recording
 from mig_placement import cycle
-from mig_placement.placement import answers
+from mig_placement import remote
 from mig_placement.placement import client
+from mig_placement.placement import refusals
 from mig_placement.placement import sync
 from mig_placement.service import nvml
 
@@ -103,7 +104,7 @@ class _Asking:
 
     def request(
         self, url: str, method: str, **kwargs: object
-    ) -> answers.Response:
+    ) -> remote.Response:
         response = self._inner.request(url, method, **kwargs)
         if method != "GET":
             self.candidates.append(self._cloud.candidates(gpu_node.CLASS))
@@ -131,7 +132,9 @@ def _writes(node: gpu_node.Node) -> int:
 def _one_write(node: gpu_node.Node) -> float:
     """Seconds that this Placement takes for a write, whoever asks."""
     adapter = gpu_node.adapter(node.url)
-    headers = {"OpenStack-API-Version": f"placement {client.MICROVERSION}"}
+    headers = {
+        "OpenStack-API-Version": f"placement {refusals.SERVICE.microversion}"
+    }
     provider = str(uuid.uuid4())
     adapter.request(
         "/resource_providers",

@@ -25,6 +25,7 @@ from mig_placement.placement import client as clients
 from mig_placement.placement import fleet
 from mig_placement.placement import fleet_reader
 from mig_placement.placement import names
+from mig_placement.placement import refusals
 
 _GPUS = 8
 _CLASS = "CUSTOM_MIG_1G_5GB"
@@ -60,7 +61,7 @@ def _adapter(url: str) -> Any:
     return openstack.connect(
         auth_type="admin_token",
         auth={"endpoint": url, "token": placement_server.ADMIN_TOKEN},
-        placement_default_microversion=clients.MICROVERSION,
+        placement_default_microversion=refusals.SERVICE.microversion,
         load_yaml_config=False,
         load_envvars=False,
     ).placement

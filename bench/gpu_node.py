@@ -28,6 +28,7 @@ from keystoneauth1 import token_endpoint
 
 from bench import recording
 from mig_placement import conf
+from mig_placement import remote
 from mig_placement import simulator
 from mig_placement.demo import cloud as clouds
 from mig_placement.demo import placement_server
@@ -171,9 +172,9 @@ def _installed() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if k != unwanted}
 
 
-def adapter(url: str) -> client.Adapter:
+def adapter(url: str) -> remote.Adapter:
     """An adapter like the agent's."""
-    made: client.Adapter = ksa_adapter.Adapter(
+    made: remote.Adapter = ksa_adapter.Adapter(
         session.Session(
             auth=token_endpoint.Token(url, placement_server.ADMIN_TOKEN)
         ),

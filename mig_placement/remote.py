@@ -14,24 +14,39 @@
 import collections.abc
 import contextlib
 import dataclasses
+from typing import Any
+from typing import Protocol
 
 from keystoneauth1 import exceptions as ks
 from oslo_config import cfg
 
 from mig_placement import exception
+from mig_placement import shapes
 from mig_placement import transport
 from mig_placement.conf import sources
 
 _MAX_TEXT = 200
-# What an answer of another shape leads to; the last where it is nested
-# without an end.
-WRONG = (
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    RecursionError,
-)
+_NOT_FOUND = 404
+# In the place of the one that each of keystoneauth's Adapters has: before a
+# request that waits until the wall clock is past the time at which the
+# Adapter was made (FairSemaphore). After a step back of that clock by an
+# hour, as NTP makes one at boot, every request would take an hour.
+NO_LIMIT: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+
+
+class Response(Protocol):
+    """What of requests.Response is used."""
+
+    @property
+    def status_code(self) -> int: ...
+
+    def json(self) -> Any: ...
+
+
+class Adapter(Protocol):
+    """keystoneauth1's Adapter, or openstacksdk's proxy, as we use it."""
+
+    def request(self, url: str, method: str, **kwargs: Any) -> Response: ...
 
 
 def short(error: object) -> str:
@@ -44,6 +59,7 @@ class Service:
     """One of them.
 
     :ivar name: as an operator calls it.
+    :ivar microversion: one pinned: answers do not change under us.
     :ivar api: what the service catalog has an endpoint for.
     :ivar group: of the configuration, with the credentials.
     :ivar to_give: how to complete them,
@@ -52,6 +68,7 @@ class Service:
     """
 
     name: str
+    microversion: str
     api: str
     group: str
     to_give: str
@@ -60,6 +77,8 @@ class Service:
     unreachable_error: type[exception.MigPlacementError]
     unauthorized_error: type[exception.MigPlacementError]
     forbidden_error: type[exception.MigPlacementError]
+    not_found_error: type[exception.MigPlacementError]
+    bad_answer_error: type[exception.MigPlacementError]
 
     @property
     def section(self) -> str:
@@ -120,6 +139,68 @@ class Service:
                 f"no usable answer ({short(error)})"
             ) from error
 
+    def ask(
+        self, adapter: Adapter, url: str, method: str, **kwargs: Any
+    ) -> Response:
+        """The answer to one request, whatever it is.
+
+        :raises MigPlacementError: there is none.
+        """
+        with self.translated():
+            return adapter.request(
+                url,
+                method,
+                microversion=self.microversion,
+                raise_exc=False,
+                headers={"Accept": "application/json"},
+                rate_semaphore=NO_LIMIT,
+                **kwargs,
+            )
+
+    def check(self, response: Response, url: str) -> None:
+        """:raises MigPlacementError: it is no answer to what was asked."""
+        status, where = response.status_code, f"{self.name} {url}"
+        failure = self.failure(status, where)
+        if failure is not None:
+            raise failure
+        if not 200 <= status < 300:
+            missing = status == _NOT_FOUND
+            kind = self.not_found_error if missing else self.bad_answer_error
+            raise kind(
+                f"unexpected HTTP status {status}",
+                where=where,
+                mend=f"see whether {self.section} leads to {self.name}'s API",
+            )
+
+    def failure(
+        self, status: int, where: str
+    ) -> exception.MigPlacementError | None:
+        """What a status means whatever was asked; None: that depends."""
+        if status == 401:
+            return self.unauthorized()
+        if status == 403:
+            return self.forbidden(where)
+        if status >= 500 or status == 429:
+            return self.unreachable_error(
+                f"answers with HTTP status {status}",
+                where=where,
+                mend=f"look at {self.name}'s log and at what stands before it",
+            )
+        return None
+
+    @contextlib.contextmanager
+    def validated(self, url: str = "") -> collections.abc.Iterator[None]:
+        """:raises MigPlacementError: an answer's shape is another one."""
+        try:
+            yield
+        except shapes.WRONG as error:
+            raise self.bad_answer_error(
+                f"the answer is not one of {self.name}'s API ({short(error)})",
+                where=f"{self.name} {url}".strip(),
+                mend=f"see whether {self.section} leads to {self.name}'s API,"
+                " and not to a load balancer's error page",
+            ) from error
+
     def unauthorized(self) -> exception.MigPlacementError:
         return self.unauthorized_error(
             "the credentials are refused (401)",
@@ -134,11 +215,9 @@ class Service:
             mend=self.to_allow,
         )
 
-    def unreachable(
-        self, what: str, where: str = ""
-    ) -> exception.MigPlacementError:
+    def unreachable(self, what: str) -> exception.MigPlacementError:
         return self.unreachable_error(
             what,
-            where=where or f"{self.name} or Keystone",
+            where=f"{self.name} or Keystone",
             mend="see whether both answer from this host",
         )

@@ -20,9 +20,9 @@ from keystoneauth1 import adapter
 from keystoneauth1 import session
 from keystoneauth1 import token_endpoint
 
+from mig_placement import remote
 from mig_placement import transport
 from mig_placement.demo import placement_server
-from mig_placement.placement import answers
 from mig_placement.placement import names
 
 NO_ANSWER = 0
@@ -66,14 +66,12 @@ class Wire:
         self._root = root
         self.sent: list[Sent] = []
 
-    def request(
-        self, url: str, method: str, **kwargs: Any
-    ) -> answers.Response:
+    def request(self, url: str, method: str, **kwargs: Any) -> remote.Response:
         began = time.monotonic()
         status = NO_ANSWER
         effect = _effect(self._root, url, kwargs.get("json"))
         try:
-            response: answers.Response = self._inner.request(
+            response: remote.Response = self._inner.request(
                 url, method, **kwargs
             )
             status = response.status_code

@@ -39,6 +39,7 @@ from mig_placement.placement import client as clients
 from mig_placement.placement import connection
 from mig_placement.placement import names
 from mig_placement.placement import plan
+from mig_placement.placement import refusals
 from mig_placement.service import directories
 from mig_placement.service import way as ways
 
@@ -162,12 +163,12 @@ def _version(checks: Checks) -> Result:
 
 def judged_version(found: tuple[int, int]) -> Result:
     """Whether a Placement is new enough for us; pure."""
-    major, minor = map(int, clients.MICROVERSION.split("."))
+    major, minor = map(int, refusals.SERVICE.microversion.split("."))
     if found >= (major, minor):
         return _success()
     return _failure(
         f"Placement speaks microversions up to {found[0]}.{found[1]}, and"
-        f" {clients.MICROVERSION} is needed; upgrade Placement first"
+        f" {refusals.SERVICE.microversion} is needed; upgrade Placement first"
     )
 
 

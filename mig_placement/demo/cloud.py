@@ -20,8 +20,8 @@ from typing import Any
 import openstack
 
 from mig_placement.demo import placement_server
-from mig_placement.placement import client
 from mig_placement.placement import names
+from mig_placement.placement import refusals
 
 _PATIENCE = 20.0
 _POLL = 0.005
@@ -34,7 +34,7 @@ class Cloud:
         self._adapter = openstack.connect(
             auth_type="admin_token",
             auth={"endpoint": url, "token": placement_server.ADMIN_TOKEN},
-            placement_default_microversion=client.MICROVERSION,
+            placement_default_microversion=refusals.SERVICE.microversion,
             load_yaml_config=False,
             load_envvars=False,
         ).placement

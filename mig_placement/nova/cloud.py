@@ -25,6 +25,7 @@ from oslo_config import cfg
 
 from mig_placement import exception
 from mig_placement import remote
+from mig_placement import shapes
 from mig_placement import transport
 from mig_placement.conf import placement as placement_options
 from mig_placement.nova import connection
@@ -149,56 +150,38 @@ def _attributes(flavor: flavors.Flavor) -> dict[str, Any]:
 
 
 def _flavor(found: Any) -> flavors.Flavor:
-    identity = _text(found["id"])
+    identity = shapes.text(found["id"])
     if not _ID.fullmatch(identity):
         raise ValueError("not a flavor's id")
-    name = _text(found["name"])
+    name = shapes.text(found["name"])
     return flavors.Flavor(
         # The client takes either, and a terminal not every name.
         name=name if name.isprintable() else identity,
         id=identity,
         size=flavors.Size(
-            _number(found["vcpus"]),
-            _number(found["ram"]),
-            _number(found["disk"]),
+            shapes.count(found["vcpus"]),
+            shapes.count(found["ram"]),
+            shapes.count(found["disk"]),
             bool(found["os-flavor-access:is_public"]),
         ),
         extra_specs={
-            _text(key): _text(value)
+            shapes.text(key): shapes.text(value)
             for key, value in found["extra_specs"].items()
         },
     )
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError("not a text")
-    return value
-
-
-def _number(value: object) -> int:
-    if not isinstance(value, int):
-        raise TypeError("not a number")
-    return value
 
 
 @contextlib.contextmanager
 def _translated() -> collections.abc.Iterator[None]:
     """Raise our exceptions in place of the SDK's and keystoneauth's."""
     try:
-        with connection.SERVICE.translated():
+        with connection.SERVICE.translated(), connection.SERVICE.validated():
             yield
     except sdk_exceptions.HttpException as error:
         raise _http_error(error) from error
     except sdk_exceptions.SDKException as error:
         raise connection.SERVICE.unreachable(
             f"no usable answer ({remote.short(error)})"
-        ) from error
-    except remote.WRONG as error:
-        raise exception.NovaBadAnswer(
-            f"the answer is not one of Nova's API ({remote.short(error)})",
-            where="Nova",
-            mend="see whether the credentials lead to Nova's API",
         ) from error
 
 
@@ -207,13 +190,10 @@ def _http_error(
 ) -> exception.MigPlacementError:
     where = f"Nova {error.url or ''}".strip()
     status = error.status_code
-    if status == 401:
-        return connection.SERVICE.unauthorized()
-    if status == 403:
-        return connection.SERVICE.forbidden(where)
-    if status is None or status >= 500 or status == 429:
-        return connection.SERVICE.unreachable(f"HTTP status {status}", where)
-    return exception.NovaBadAnswer(
+    if status is None:
+        return connection.SERVICE.unreachable(remote.short(error))
+    failure = connection.SERVICE.failure(status, where)
+    return failure or exception.NovaBadAnswer(
         f"refused with HTTP status {status} ({remote.short(error)})",
         where=where,
         mend="see whether the credentials lead to Nova's API",

@@ -16,31 +16,21 @@ Nova has no compare-and-set for a service. So the service is read right
 before each write, and what is not known to be ours is left alone.
 """
 
-import collections.abc
-import contextlib
 import dataclasses
 import enum
-import re
 from typing import Any
 
 from mig_placement import exception
 from mig_placement import remote
-from mig_placement.nova import connection
-from mig_placement.placement import client
+from mig_placement import shapes
+from mig_placement.nova.connection import SERVICE
 
 # Of our own: Nova's libvirt driver enables what carries Nova's.
 PREFIX = "mig-placement: "
 _NOVAS_PREFIX = "AUTO: "
 
-# The first with a service's uuid in the URL. Later ones add only services
-# of a cell that is down, of which nothing but the name is told.
-MICROVERSION = "2.53"
-
 _BINARY = "nova-compute"
 _MAX_REASON = 255
-_UUID = re.compile(
-    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -112,7 +102,7 @@ class HostGate:
     :param host: nova.conf's ``host``, not the hypervisor's name.
     """
 
-    def __init__(self, adapter: client.Adapter, host: str) -> None:
+    def __init__(self, adapter: remote.Adapter, host: str) -> None:
         self._adapter = adapter
         self._host = host
         #: As last read or written; None before.
@@ -139,12 +129,12 @@ class HostGate:
     def _read(self) -> Service:
         query = {"binary": _BINARY, "host": self._host}
         answer = self._ask("/os-services", "GET", params=query)
-        with _validated("/os-services"):
+        with SERVICE.validated("/os-services"):
             # The answer is looked at as well: there are proxies that lose
             # a query, and another host's service is not to be touched.
             found = [
                 _service(item)
-                for item in _list(answer["services"])
+                for item in shapes.items(answer["services"])
                 if (item["binary"], item["host"]) == (_BINARY, self._host)
             ]
         if len(found) != 1:
@@ -164,68 +154,22 @@ class HostGate:
             body = {"status": "disabled", "disabled_reason": reason}
         url = f"/os-services/{service.uuid}"
         answer = self._ask(url, "PUT", json=body)
-        with _validated(url):
+        with SERVICE.validated(url):
             return _service(answer["service"])
 
     def _ask(self, url: str, method: str, **kwargs: Any) -> Any:
-        with connection.SERVICE.translated():
-            response = self._adapter.request(
-                url,
-                method,
-                microversion=MICROVERSION,
-                raise_exc=False,
-                headers={"Accept": "application/json"},
-                rate_semaphore=client.NO_LIMIT,
-                **kwargs,
-            )
-        _check(response.status_code, url)
-        with _validated(url):
+        response = SERVICE.ask(self._adapter, url, method, **kwargs)
+        SERVICE.check(response, url)
+        with SERVICE.validated(url):
             return response.json()
-
-
-def _check(status: int, url: str) -> None:
-    where = f"Nova {url}"
-    if status == 401:
-        raise connection.SERVICE.unauthorized()
-    if status == 403:
-        raise connection.SERVICE.forbidden(where)
-    if status >= 500 or status == 429:
-        raise connection.SERVICE.unreachable(
-            f"answers with HTTP status {status}", where
-        )
-    if status != 200:
-        raise exception.NovaBadAnswer(
-            f"unexpected HTTP status {status}",
-            where=where,
-            mend="see whether [nova] leads to Nova's API",
-        )
-
-
-@contextlib.contextmanager
-def _validated(url: str) -> collections.abc.Iterator[None]:
-    try:
-        yield
-    except remote.WRONG as error:
-        raise exception.NovaBadAnswer(
-            f"the answer is not one of Nova's API ({remote.short(error)})",
-            where=f"Nova {url}",
-            mend="see whether [nova] leads to Nova's API, and not to a load"
-            " balancer's error page",
-        ) from error
-
-
-def _list(value: object) -> list[Any]:
-    if not isinstance(value, list):
-        raise TypeError("not a list")
-    return value
 
 
 def _service(item: Any) -> Service:
     if item["status"] not in ("enabled", "disabled"):
         raise ValueError("no status of a service")
-    if not _UUID.fullmatch(item["id"]):
-        raise ValueError("not a uuid")
     reason = item["disabled_reason"]
     if not isinstance(reason, str | None):
         raise TypeError("not a reason")
-    return Service(item["id"], item["status"] == "enabled", reason or "")
+    return Service(
+        shapes.uuid(item["id"]), item["status"] == "enabled", reason or ""
+    )

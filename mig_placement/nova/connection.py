@@ -25,6 +25,9 @@ _TO_GIVE = "give an administrator's, with the options that [placement] has"
 
 SERVICE = remote.Service(
     name="Nova",
+    # The first with a service's uuid in the URL. Later ones add only services
+    # of a cell that is down, of which nothing but the name is told.
+    microversion="2.53",
     api="the compute API",
     group=options.GROUP,
     to_give=_TO_GIVE,
@@ -34,6 +37,8 @@ SERVICE = remote.Service(
     unreachable_error=exception.NovaUnreachable,
     unauthorized_error=exception.NovaUnauthorized,
     forbidden_error=exception.NovaForbidden,
+    not_found_error=exception.NovaBadAnswer,
+    bad_answer_error=exception.NovaBadAnswer,
 )
 
 

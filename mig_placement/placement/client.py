@@ -15,32 +15,15 @@ import collections.abc
 import contextlib
 import time
 from typing import Any
-from typing import Protocol
 
 from mig_placement import exception
+from mig_placement import remote
+from mig_placement import shapes
 from mig_placement.placement import answers
 from mig_placement.placement import model
 from mig_placement.placement import plan
 from mig_placement.placement import refusals
-
-# The first with re-parenting is 1.37; 1.26 allows reserved == total, 1.23
-# gives error codes. One pinned version: answers do not change under us.
-MICROVERSION = "1.39"
-
-# In the place of the one that each of keystoneauth's Adapters has: before a
-# request that waits until the wall clock is past the time at which the
-# Adapter was made (FairSemaphore). After a step back of that clock by an
-# hour, as NTP makes one at boot, every request would take an hour.
-NO_LIMIT: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-
-
-class Adapter(Protocol):
-    """keystoneauth1's Adapter, or openstacksdk's proxy, as we use it."""
-
-    def request(
-        self, url: str, method: str, **kwargs: Any
-    ) -> answers.Response: ...
-
+from mig_placement.placement.refusals import SERVICE
 
 # Told the method of a request and how long it took (seconds).
 Observe = collections.abc.Callable[[str, float], None]
@@ -58,7 +41,7 @@ class Client:
     """
 
     def __init__(
-        self, adapter: Adapter, observe: Observe = unobserved
+        self, adapter: remote.Adapter, observe: Observe = unobserved
     ) -> None:
         self._adapter = adapter
         self._observe = observe
@@ -66,16 +49,16 @@ class Client:
     def max_version(self) -> tuple[int, int]:
         """The last microversion that this Placement speaks."""
         # Without one: an older Placement refuses a microversion it lacks.
-        with refusals.SERVICE.translated():
+        with SERVICE.translated():
             response = self._adapter.request(
                 "/",
                 "GET",
                 raise_exc=False,
                 headers={"Accept": "application/json"},
             )
-        refusals.check(response, "/")
-        with answers.validated("/"):
-            versions = answers.items(response.json()["versions"])
+        SERVICE.check(response, "/")
+        with SERVICE.validated("/"):
+            versions = shapes.items(response.json()["versions"])
             return max(
                 answers.version(each["max_version"]) for each in versions
             )
@@ -132,22 +115,22 @@ class Client:
 
     def _providers(self, **query: str) -> tuple[model.Provider, ...]:
         answer = self._get("/resource_providers", params=query)
-        with answers.validated("/resource_providers"):
+        with SERVICE.validated("/resource_providers"):
             return tuple(
                 answers.provider(item)
-                for item in answers.items(answer["resource_providers"])
+                for item in shapes.items(answer["resource_providers"])
             )
 
     def traits(self, uuid: str) -> frozenset[str]:
         url = f"/resource_providers/{uuid}/traits"
         answer = self._get(url)
-        with answers.validated(url):
+        with SERVICE.validated(url):
             return answers.symbols(answer["traits"])
 
     def inventories(self, uuid: str) -> dict[str, model.Inventory]:
         url = f"/resource_providers/{uuid}/inventories"
         answer = self._get(url)
-        with answers.validated(url):
+        with SERVICE.validated(url):
             return {
                 answers.symbol(name): answers.inventory(item)
                 for name, item in answer["inventories"].items()
@@ -156,9 +139,9 @@ class Client:
     def usages(self, uuid: str) -> dict[str, int]:
         url = f"/resource_providers/{uuid}/usages"
         answer = self._get(url)
-        with answers.validated(url):
+        with SERVICE.validated(url):
             return {
-                answers.symbol(name): answers.integer(count)
+                answers.symbol(name): shapes.count(count)
                 for name, count in answer["usages"].items()
             }
 
@@ -166,10 +149,10 @@ class Client:
         """All resource classes that exist."""
         url = "/resource_classes"
         answer = self._get(url)
-        with answers.validated(url):
+        with SERVICE.validated(url):
             return frozenset(
                 answers.symbol(item["name"])
-                for item in answers.items(answer["resource_classes"])
+                for item in shapes.items(answer["resource_classes"])
             )
 
     def known_traits(
@@ -178,14 +161,14 @@ class Client:
         """Those of the traits that exist."""
         query = {"name": f"in:{','.join(sorted(traits))}"}
         answer = self._get("/traits", params=query)
-        with answers.validated("/traits"):
+        with SERVICE.validated("/traits"):
             return answers.symbols(answer["traits"])
 
     def traits_in_use(self, prefix: str) -> frozenset[str]:
         """The traits with a prefix that some provider has."""
         query = {"name": f"startswith:{prefix}", "associated": "true"}
         answer = self._get("/traits", params=query)
-        with answers.validated("/traits"):
+        with SERVICE.validated("/traits"):
             return answers.symbols(answer["traits"])
 
     def do(self, action: plan.Write) -> int:
@@ -200,29 +183,21 @@ class Client:
         refusals.check_write(response, action, request.url)
         if request.body is None:
             return 0
-        with answers.validated(request.url):
+        with SERVICE.validated(request.url):
             return answers.generation(response.json())
 
     def _get(self, url: str, **kwargs: Any) -> Any:
         response = self._send(url, "GET", **kwargs)
-        refusals.check(response, url)
-        with answers.validated(url):
+        SERVICE.check(response, url)
+        with SERVICE.validated(url):
             answer = response.json()
             if not isinstance(answer, dict):
                 raise TypeError("not an object")
             return answer
 
-    def _send(self, url: str, method: str, **kwargs: Any) -> answers.Response:
-        with self._timed(method), refusals.SERVICE.translated():
-            return self._adapter.request(
-                url,
-                method,
-                microversion=MICROVERSION,
-                raise_exc=False,
-                headers={"Accept": "application/json"},
-                rate_semaphore=NO_LIMIT,
-                **kwargs,
-            )
+    def _send(self, url: str, method: str, **kwargs: Any) -> remote.Response:
+        with self._timed(method):
+            return SERVICE.ask(self._adapter, url, method, **kwargs)
 
     @contextlib.contextmanager
     def _timed(self, method: str) -> collections.abc.Iterator[None]:

@@ -16,21 +16,9 @@ import contextlib
 
 from mig_placement import exception
 from mig_placement import remote
-from mig_placement.placement import answers
+from mig_placement import shapes
 from mig_placement.placement import plan
 
-SERVICE = remote.Service(
-    name="Placement",
-    api="Placement",
-    group="placement",
-    to_give="copy nova.conf's [placement] section",
-    to_correct="compare username, password, project_name and auth_url with"
-    " nova.conf's [placement]",
-    to_allow="give the user the service role in the service project",
-    unreachable_error=exception.PlacementUnreachable,
-    unauthorized_error=exception.PlacementUnauthorized,
-    forbidden_error=exception.PlacementForbidden,
-)
 _BAD_REQUEST = 400
 _NOT_FOUND = 404
 _CONFLICT = 409
@@ -56,8 +44,27 @@ class NotFoundError(exception.PlacementBadAnswer):
     """There is no such provider (any more), or this is no Placement."""
 
 
+SERVICE = remote.Service(
+    name="Placement",
+    # The first with re-parenting is 1.37; 1.26 allows reserved == total, 1.23
+    # gives error codes.
+    microversion="1.39",
+    api="Placement",
+    group="placement",
+    to_give="copy nova.conf's [placement] section",
+    to_correct="compare username, password, project_name and auth_url with"
+    " nova.conf's [placement]",
+    to_allow="give the user the service role in the service project",
+    unreachable_error=exception.PlacementUnreachable,
+    unauthorized_error=exception.PlacementUnauthorized,
+    forbidden_error=exception.PlacementForbidden,
+    not_found_error=NotFoundError,
+    bad_answer_error=exception.PlacementBadAnswer,
+)
+
+
 def check_write(
-    response: answers.Response, action: plan.Write, url: str
+    response: remote.Response, action: plan.Write, url: str
 ) -> None:
     """
     :raises ConflictError: the state it was decided on is gone.
@@ -73,41 +80,18 @@ def check_write(
             mend="see whether [placement] leads to a Placement of a"
             " supported release",
         )
-    check(response, url)
+    SERVICE.check(response, url)
 
 
-def check(response: answers.Response, url: str) -> None:
-    """:raises PlacementError: it is no answer to what was asked."""
-    status = response.status_code
-    if status == 401:
-        raise SERVICE.unauthorized()
-    if status == 403:
-        raise SERVICE.forbidden(f"Placement {url}")
-    if status >= 500 or status == 429:
-        raise exception.PlacementUnreachable(
-            f"answers with HTTP status {status}",
-            where=f"Placement {url}",
-            mend="look at Placement's log and at what stands before it",
-        )
-    if not 200 <= status < 300:
-        missing = status == _NOT_FOUND
-        kind = NotFoundError if missing else exception.PlacementBadAnswer
-        raise kind(
-            f"unexpected HTTP status {status}",
-            where=f"Placement {url}",
-            mend="see whether [placement] leads to Placement",
-        )
-
-
-def _error_code(response: answers.Response) -> str:
-    with contextlib.suppress(*remote.WRONG):
+def _error_code(response: remote.Response) -> str:
+    with contextlib.suppress(*shapes.WRONG):
         return str(response.json()["errors"][0]["code"])
     return f"HTTP {response.status_code}"
 
 
-def _detail(response: answers.Response) -> str:
+def _detail(response: remote.Response) -> str:
     """What the server says of an error: one line, nothing but text."""
-    with contextlib.suppress(*remote.WRONG):
+    with contextlib.suppress(*shapes.WRONG):
         text = remote.short(response.json()["errors"][0]["detail"])
         return "".join(c if c.isprintable() else "?" for c in text)
     return f"HTTP {response.status_code}"

@@ -20,7 +20,7 @@ import pathlib
 from mig_placement import conf
 from mig_placement import exception
 from mig_placement.cmd import base
-from mig_placement.cmd import discover
+from mig_placement.cmd import hypothetical
 from mig_placement.cmd import lister
 from mig_placement.geometry import compare
 from mig_placement.geometry import functions
@@ -53,7 +53,7 @@ class Check(lister.Lister):
         parser.add_argument(
             "--label", help="label under mig-configs; default: as the agent"
         )
-        discover.add_model(parser)
+        hypothetical.add_model(parser)
         return parser
 
     def take_action(
@@ -87,7 +87,7 @@ def resolve(
         # What is asked for by hand is checked, whatever host it is for.
         declared = dataclasses.replace(declared, hosts=())
     node = (
-        discover.hypothetical_node(parsed_args.model)
+        hypothetical.node(parsed_args.model)
         if parsed_args.model
         else base.observe(settings)
     )

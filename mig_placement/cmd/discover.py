@@ -13,12 +13,10 @@
 
 import argparse
 import collections.abc
-import pathlib
-import tempfile
 
 from mig_placement import conf
-from mig_placement import exception
 from mig_placement.cmd import base
+from mig_placement.cmd import hypothetical
 from mig_placement.cmd import lister
 from mig_placement.hardware import model
 from mig_placement.hardware import session
@@ -35,13 +33,13 @@ class Profiles(lister.Lister):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        add_model(parser)
+        hypothetical.add_model(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> _Table:
         settings = self.settings()
         node = (
-            hypothetical_node(parsed_args.model)
+            hypothetical.node(parsed_args.model)
             if parsed_args.model
             else base.observe(settings)
         )
@@ -58,44 +56,6 @@ class Profiles(lister.Lister):
             "Placements",
         )
         return columns, _profiles(node, settings.classes)
-
-
-def add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--model",
-        metavar="MODEL[:COUNT]",
-        help="GPUs of a model instead of the node's, for example A100-40GB:2",
-    )
-
-
-def hypothetical_node(text: str) -> model.Node:
-    """A node of GPUs that nobody has to own, with MIG on and empty.
-
-    :raises ConfigError: the model is not known.
-    """
-    # Imported where it is used: a node with GPUs starts without it.
-    from mig_placement import simulator
-
-    name, _, count = text.partition(":")
-    if count and not (count.isdigit() and 0 < int(count) <= 64):
-        raise exception.ConfigError(
-            f"{count!r} is no number of GPUs",
-            where=f"--model {text}",
-            mend="give 1 to 64, as in A100-40GB:2",
-        )
-    if name not in simulator.models():
-        raise exception.ConfigError(
-            f"no GPU model {name!r} is known",
-            where=f"--model {text}",
-            mend=f"use one of {', '.join(sorted(simulator.models()))}",
-        )
-    with tempfile.TemporaryDirectory(prefix="mig-placement-") as folder:
-        path = pathlib.Path(folder) / "gpus.json"
-        models = [name] * int(count or 1)
-        simulator.SimulatedNode(path).create(models, mig=True)
-        simulator.install(str(path))
-        with session.Session() as opened:
-            return opened.observe()
 
 
 def _profiles(

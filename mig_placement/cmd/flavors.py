@@ -22,7 +22,7 @@ from oslo_config import cfg
 from mig_placement import conf
 from mig_placement import exception
 from mig_placement.cmd import check
-from mig_placement.cmd import discover
+from mig_placement.cmd import hypothetical
 from mig_placement.cmd import lister
 from mig_placement.geometry import layout
 from mig_placement.nova import flavor_check
@@ -225,7 +225,7 @@ def _add_profiles(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--label", help="label under mig-configs")
     parser.set_defaults(file=None)
-    discover.add_model(parser)
+    hypothetical.add_model(parser)
 
 
 def _add_size(parser: argparse.ArgumentParser) -> None:

@@ -12,8 +12,16 @@
 
 """Settings of all tests."""
 
+import os
+
 import hypothesis
 
 # How long an example takes depends on who else uses the machine.
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than cores: many tests wait for processes, for most of their
+    time."""
+    return (os.cpu_count() or 1) + 1

@@ -41,7 +41,10 @@ def in_order() -> collections.abc.Iterator[None]:
         yield
     finally:
         for each, handler in before.items():
-            signal.signal(each, handler)
+            # Ignored by now: told to end, the process does, with the status
+            # that says so, however often it is told.
+            if signal.getsignal(each) is _leave:
+                signal.signal(each, handler)
 
 
 def _leave(number: int, _: types.FrameType | None) -> None:

@@ -774,6 +774,17 @@ def test_no_child_of_a_command_outlives_it(
         os.close(reader)
 
 
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """Of this process, as they were afterwards."""
+    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+    before = {each: signal.getsignal(each) for each in numbers}
+    yield
+    for each, handler in before.items():
+        signal.signal(each, handler)
+
+
+@pytest.mark.usefixtures("signals")
 def test_a_signal_between_fork_and_wait_leaves_no_child(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -792,6 +803,8 @@ def test_a_signal_between_fork_and_wait_leaves_no_child(
     try:
         with pytest.raises(SystemExit), ending.in_order():
             command.run(f"sh -c {shlex.quote(script)}", 60)
+        # Told once more, it ends with the same status.
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
         gpu_node.within(lambda: _has_no_writer(reader), 5)
     finally:
         os.close(reader)

@@ -31,7 +31,7 @@ TYPE = 463
 # A look takes Nova some 50 ms of what it needs to get there.
 _PAUSE = 0.2
 # With letters: Nova has them in capitals, and the kernel has not.
-_ADDRESSES = ("00000000:4B:00.0", "00000000:C2:00.0")
+_BUSES = ("4B", "C2", "1A", "2B", "3C", "5D", "6E", "7F")
 # Fragments that were generated, by attach, GPUs and instances of each.
 _fragments: dict[tuple[str, int, int], str] = {}
 
@@ -96,7 +96,7 @@ class GpuHost(gpu_node.GpuNode):
         models = ["A100-40GB"] * count
         self.gpus.create(
             models,
-            pci_addresses=_ADDRESSES[:count],
+            pci_addresses=[f"00000000:{bus}:00.0" for bus in _BUSES[:count]],
             mig=True,
             vgpu=vgpu,
             overwrite=True,

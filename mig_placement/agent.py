@@ -126,7 +126,9 @@ class Agent:
         self._gone_gpus = gone_gpus
         self._waker = waker
         self._nvml = library or nvml.Nvml(settings)
-        self._cycle = cycle.Cycle(settings, self._nvml, synchronizer)
+        self._cycle = cycle.Cycle(
+            settings, self._nvml, synchronizer, keeps_marks=True
+        )
         self._keeper = keeper.Keeper(
             settings, self._cycle, self._nvml, self._measured
         )

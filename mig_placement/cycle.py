@@ -103,10 +103,19 @@ class Declared:
 class Observer:
     """Looks at the node and judges it.
 
+    :param keeps_marks: for the agent, which alone writes the health marks:
+        between another's reading and writing an XID of its would be lost.
     :raises ConfigError: a class or trait of [mapping] cannot be used.
     """
 
-    def __init__(self, settings: conf.Settings, library: nvml.Nvml) -> None:
+    def __init__(
+        self,
+        settings: conf.Settings,
+        library: nvml.Nvml,
+        *,
+        keeps_marks: bool = False,
+    ) -> None:
+        self._keeps_marks = keeps_marks
         self.rules = rules(settings)
         self._settings = settings
         self._nvml = library
@@ -167,7 +176,7 @@ class Observer:
         self._unjudged.clear()
         valid = health.still_there(seen, node)
         self._unwritten = frozenset()
-        if valid != known:
+        if valid != known and self._keeps_marks:
             self._write_marks(valid)
         return health.ailments(valid)
 
@@ -203,8 +212,10 @@ class Cycle(Observer):
         settings: conf.Settings,
         library: nvml.Nvml,
         synchronizer: sync.Synchronizer,
+        *,
+        keeps_marks: bool = False,
     ) -> None:
-        super().__init__(settings, library)
+        super().__init__(settings, library, keeps_marks=keeps_marks)
         self._synchronizer = synchronizer
 
     @contextlib.contextmanager

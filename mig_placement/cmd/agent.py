@@ -102,7 +102,7 @@ def _check_packages(settings: conf.Settings) -> None:
 def _check_directories(
     options: cfg.ConfigOpts, settings: conf.Settings
 ) -> None:
-    """:raises ConfigError: others may put files there."""
+    """:raises ConfigError: others may put files there, or we may not."""
     try:
         files.make_directory(settings.run_dir)
     except OSError as error:
@@ -114,6 +114,7 @@ def _check_directories(
     trusted = directories.trusted(conf.read_from(options))
     directories.check(settings.run_dir, "run_dir", trusted)
     directories.check(settings.state_dir, "state_dir", trusted)
+    lock.check(settings.run_dir)
 
 
 def _warn(options: cfg.ConfigOpts) -> None:

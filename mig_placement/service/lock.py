@@ -135,6 +135,14 @@ def apply_path(run_dir: pathlib.Path) -> pathlib.Path:
     return run_dir / _APPLY
 
 
+def check(run_dir: pathlib.Path) -> None:
+    """Refuse to run blind to those who change the geometry.
+
+    :raises ConfigError: their lock cannot be looked at.
+    """
+    os.close(_opened(apply_path(run_dir)))
+
+
 def agent_runs(run_dir: pathlib.Path) -> bool:
     """Whether an agent holds its lock."""
     return _is_held(run_dir / _AGENT)

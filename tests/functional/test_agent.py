@@ -24,6 +24,7 @@ from mig_placement import exception
 from mig_placement import version
 from mig_placement.placement import names
 from mig_placement.service import lock
+from mig_placement.service import marks
 from tests.functional import faults
 from tests.functional import faulty_server
 from tests.functional import gpu_node
@@ -193,6 +194,23 @@ def test_an_xid_is_not_lost_with_an_apply_of_another_process(
         _settle(node)
     node.opens()
     assert node.provider().offered == {gpu_node.CLASS: 6}
+
+
+def test_no_command_writes_the_marks_that_an_agent_keeps(node: Node) -> None:
+    """Between its reading and its writing an XID would be lost."""
+    agent = node.start_agent()
+    node.opens()
+    _settle(node)
+    node.gpus.send_xid(0, 94, (2, 1))
+    gpu_node.within(lambda: node.provider().offered == {gpu_node.CLASS: 6})
+    agent.terminate()
+    agent.wait(gpu_node.PATIENCE)
+    kept = marks.path(node.run_dir)
+    before = kept.read_text()
+    # What is no more would be left out.
+    node.gpus.destroy_instance(0, (2, 1))
+    assert node.tool("sync").returncode == 0
+    assert kept.read_text() == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])

@@ -138,9 +138,15 @@ def apply_path(run_dir: pathlib.Path) -> pathlib.Path:
 def check(run_dir: pathlib.Path) -> None:
     """Refuse to run blind to those who change the geometry.
 
-    :raises ConfigError: their lock cannot be looked at.
+    Where nobody can open their lock, nobody of them comes.
+
+    :raises ConfigError: others may open it, and we may not.
     """
-    os.close(_opened(apply_path(run_dir)))
+    try:
+        os.close(_opened(apply_path(run_dir)))
+    except exception.ConfigError as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise
 
 
 def agent_runs(run_dir: pathlib.Path) -> bool:

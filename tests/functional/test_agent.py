@@ -209,7 +209,7 @@ def test_no_command_writes_the_marks_that_an_agent_keeps(node: Node) -> None:
     before = kept.read_text()
     # What is no more would be left out.
     node.gpus.destroy_instance(0, (2, 1))
-    assert node.tool("sync").returncode == 0
+    assert node.tool("sync").returncode == exception.EXIT_MISMATCH
     assert kept.read_text() == before
 
 

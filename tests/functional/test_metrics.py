@@ -398,7 +398,8 @@ def test_many_signals_at_once_do_no_harm(reporting: Node) -> None:
     reporting.opens()
     for _ in range(500):
         agent.send_signal(signal.SIGUSR2)
-    _reports(agent, reporting)
+    # As many as there were seconds.
+    gpu_node.within(lambda: "report written to" in reporting.log_text())
     reporting.gpus.destroy_instance(0, (3, 1))
     reporting.closes("INSTANCE_MISSING")
 

@@ -41,6 +41,7 @@ from mig_placement import transport
 from mig_placement.nova import compute_service
 from mig_placement.nova import config_files
 from mig_placement.placement import client
+from mig_placement.service import lock
 from tests.functional import cloud as clouds
 from tests.functional import faults
 from tests.functional import faulty_server
@@ -346,6 +347,27 @@ def test_another_user_gets_at_nothing_that_the_agent_keeps(
     for folder in (public_node.run_dir, _state(public_node)):
         attempts = _attempts(folder)
         assert _as_nobody(attempts) == len(attempts)
+
+
+@needs_root
+def test_an_agent_that_may_not_look_at_the_lock_does_not_start(
+    folder: pathlib.Path,
+) -> None:
+    """It would open the gate while root's apply changes GPUs."""
+    folder.chmod(0o755)
+    with lock.apply(folder):
+        pass
+
+    def look() -> None:
+        with contextlib.suppress(exception.ConfigError):
+            lock.check(folder)
+            return
+        raise PermissionError
+
+    lock.check(folder)
+    assert _as_nobody([look]) == 1
+    lock.apply_path(folder).chmod(0o644)
+    assert _as_nobody([look]) == 0
 
 
 def _writable(path: pathlib.Path) -> None:

@@ -113,8 +113,7 @@ def test_a_pipe_in_place_of_a_lock_does_not_hang(
 ) -> None:
     os.mkfifo(lock.apply_path(tmp_path))
     assert not lock.apply_runs(tmp_path)
-    with pytest.raises(exception.ConfigError, match="not a plain file"):
-        lock.check(tmp_path)
+    lock.check(tmp_path)
     with (
         pytest.raises(exception.ConfigError, match="not a plain file"),
         lock.apply(tmp_path),

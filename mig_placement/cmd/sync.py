@@ -84,10 +84,12 @@ def once(
         alone = one.undisturbed(wake=True)
         with contextlib.nullcontext() if dry_run else alone:
             seen = one.look()
+            outcome = one.would_tell(seen) if dry_run else one.tell(seen)
+            # Not before Placement was told: until then it is not closed.
             for finding in seen.verdict.findings:
                 LOG.warning(
                     "the gate is closed, no new VM gets a slice: %s", finding
                 )
-            return one.would_tell(seen) if dry_run else one.tell(seen)
+            return outcome
     finally:
         library.let_go()

@@ -326,6 +326,16 @@ def test_a_hold_on_a_node_that_placement_does_not_know_ends_at_once(
         node.stop_agents()
 
 
+def test_a_hold_that_placement_was_not_told_of_closes_nothing(
+    node: Node,
+) -> None:
+    """Who reads that the gate is closed begins to reset GPUs."""
+    node.sections["placement"]["endpoint_override"] = gpu_node.free_port_url()
+    node.write_config()
+    line = _refused(node, exception.EXIT_NO_PLACEMENT, "hold", "new fans")
+    assert "the gate is closed" not in line
+
+
 def test_a_status_that_nobody_wrote_is_3(node: Node) -> None:
     line = _refused(node, exception.EXIT_MISMATCH, "status")
     assert "start mig-placement-agent" in line
